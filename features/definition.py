@@ -1,0 +1,343 @@
+"""`pql.yaml` as frozen, validated objects: what a conversion is, which events are which signals, what the cutoff must achieve.
+
+Owns the meaning of every key; knows nothing of data, models or files other than the definition itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from features.definition_text import place, read_yaml, settings_error
+from features.durations import DAY, parse_span, span_text, span_words
+from features.errors import InvalidInput, InvalidSetting
+from features.phrases import Phrase
+
+Kind = Literal[
+    "activation", "usage_depth", "frequency", "consistency", "value", "team_growth", "upgrade_intent",
+    "api_usage", "limit", "fit", "time", "friction",
+]  # fmt: skip
+KINDS: tuple[str, ...] = get_args(Kind)
+
+MEASURES = ("count", "sum", "distinct", "active_days", "days_since_first", "days_since_last", "trend", "reached")
+RECENCY = ("days_since_first", "days_since_last")
+# Made from the trials table, so that an account's history can be a signal like any other; only account signals may use them.
+TRIAL_STARTED, CONVERTED = "$trial_started", "$converted"
+
+def _plain_name(text: object) -> object:
+    if isinstance(text, str) and not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", text):
+        raise ValueError("must be small letters, digits and _ and begin with a letter")
+    return text
+
+
+Name = Annotated[str, BeforeValidator(_plain_name)]
+Span = Annotated[int, BeforeValidator(parse_span)]
+Scalar = str | bool | int | float
+
+
+class Setting(BaseModel):
+    """A part of the definition: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Window(Setting):
+    """The half-open span [as_of - length, as_of), or the one since the trial began where `length` is None.
+
+    An event at as_of is not yet known; one exactly `length` earlier counts.
+    """
+
+    length: int | None
+
+    @property
+    def name(self) -> str:
+        return "trial" if self.length is None else span_text(self.length)
+
+    @property
+    def words(self) -> str:
+        """How a sentence says it, e.g. `in the last 7 days`."""
+        if self.length is None:
+            return "since the trial began"
+        return f"in the last {span_words(self.length).removeprefix('1 ')}"
+
+
+class Measure(Setting):
+    """What is measured over a window: `count`, `sum(spend)`, `distinct(plan)`, `reached(3)`, ..."""
+
+    how: str
+    of: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.how if self.of is None else f"{self.how}_{re.sub(r'[^a-zA-Z0-9]+', '_', self.of)}"
+
+
+_MEASURE = re.compile(r"([a-z_]+)(?:\(\s*([^()]+?)\s*\))?")
+
+
+def parse_measure(text: object) -> object:
+    """Return the measure that a text such as `sum(spend)` stands for; other objects pass for pydantic to judge."""
+    if not isinstance(text, str):
+        return text
+    match = _MEASURE.fullmatch(text.strip())
+    if match is None or match[1] not in MEASURES:
+        raise ValueError(f"must be one of {', '.join(MEASURES)}, the first three and reached with (…) where needed")
+    how, of = match[1], match[2]
+    if (how in ("sum", "distinct", "reached")) != (of is not None):
+        needs = "needs a property or number in brackets" if of is None else "takes no brackets"
+        raise ValueError(f"{how} {needs}, such as sum(amount), distinct(plan), reached(3)")
+    if how == "reached" and not (of is not None and of.isdigit() and int(of) > 0):
+        raise ValueError("reached(n) needs a whole number from 1")
+    return Measure(how=how, of=of)
+
+
+def parse_window(text: object) -> object:
+    """Return the window that `7d`, `12h` or `trial` stands for; other objects pass for pydantic to judge."""
+    if isinstance(text, Window):
+        return text
+    return Window(length=None if text == "trial" else parse_span(text))
+
+
+class EventMatch(Setting):
+    """Events of one name, and where given only those whose properties have one of these values."""
+
+    event: str = Field(min_length=1)
+    where: dict[str, tuple[Scalar, ...]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, raw: object) -> object:
+        if isinstance(raw, str):
+            return {"event": raw}
+        if isinstance(raw, dict) and isinstance(raw.get("where"), dict):
+            where = {key: value if isinstance(value, list) else [value] for key, value in raw["where"].items()}
+            return {**raw, "where": where}
+        return raw
+
+
+class Signal(Setting):
+    """A behaviour that sales people understand, the events behind it, and how to say it."""
+
+    name: Name
+    kind: Kind
+    events: tuple[EventMatch, ...] = Field(min_length=1)
+    measures: tuple[Annotated[Measure, BeforeValidator(parse_measure)], ...] = (
+        Measure(how="count"),
+        Measure(how="days_since_last"),
+    )
+    windows: tuple[Annotated[Window, BeforeValidator(parse_window)], ...] | None = None
+    direction: Literal["+", "-", "free"] = "+"
+    scope: Literal["lead", "account"] = "lead"
+    text: Annotated[Phrase, BeforeValidator(Phrase.parse)]
+    missing: str | None = None
+    speakable: bool = True
+    playbook: Name | None = None
+
+    @property
+    def sign(self) -> int:
+        return {"+": 1, "-": -1, "free": 0}[self.direction]
+
+
+class Trait(Setting):
+    """A fact about the lead that does not change with its behaviour."""
+
+    name: Name
+    type: Literal["number", "category", "flag", "email_domain"]
+    column: str | None = None
+    direction: Literal["+", "-", "free"] = "free"
+    text: Annotated[Phrase, BeforeValidator(Phrase.parse)] = Phrase.parse("{value}")
+    speakable: bool = False
+
+    @property
+    def source(self) -> str:
+        """The column of the trials table that holds it."""
+        return self.column or self.name
+
+    @property
+    def sign(self) -> int:
+        return {"+": 1, "-": -1, "free": 0}[self.direction]
+
+
+class Trial(Setting):
+    """When a trial starts, how long it lasts (None: freemium), what closes it."""
+
+    length: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else parse_span(v))] = None
+    start_event: str | None = None
+    closed_by: tuple[str, ...] = ()
+    round_start_to: Literal["day"] | None = None
+
+
+class Conversion(Setting):
+    """What winning is, and within which time it must happen to count."""
+
+    event: str | None = None
+    column: str = "converted_at"
+    horizon: Span
+
+
+class PrecisionPolicy(Setting):
+    """A PQL must convert with a probability of `at_least`, promised with `confidence`."""
+
+    policy: Literal["precision"] = "precision"
+    at_least: float = Field(gt=0, lt=1)
+    confidence: float = Field(default=0.9, ge=0.5, lt=1)
+
+
+class Exclusions(Setting):
+    """Leads that are nobody's customers: own staff, competitors, students."""
+
+    email_domains: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+
+
+class Playbook(Setting):
+    """What to do about a lead whose leading reason is one of these kinds or signals."""
+
+    id: Name
+    title: str = Field(min_length=1)
+    message: Annotated[Phrase, BeforeValidator(Phrase.parse)]
+    kinds: tuple[Kind, ...] = ()
+
+
+class Definition(Setting):
+    """The whole of `pql.yaml`."""
+
+    product: str = Field(min_length=1)
+    lead: Literal["user", "account"] = "user"
+    timezone: str | None = None
+    trial: Trial = Trial()
+    conversion: Conversion
+    score_at: tuple[Span, ...] = Field(min_length=1)
+    windows: tuple[Annotated[Window, BeforeValidator(parse_window)], ...] = Field(min_length=1, max_length=6)
+    signals: tuple[Signal, ...] = ()
+    traits: tuple[Trait, ...] = ()
+    exclude: Exclusions = Exclusions()
+    cutoff: PrecisionPolicy
+    playbooks: tuple[Playbook, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Definition:
+        for problem in _problems(self):
+            raise ValueError(problem)
+        return self
+
+    @cached_property
+    def signal_of(self) -> dict[str, Signal]:
+        return {signal.name: signal for signal in self.signals}
+
+    @cached_property
+    def trait_of(self) -> dict[str, Trait]:
+        return {trait.name: trait for trait in self.traits}
+
+    @cached_property
+    def outcome_events(self) -> frozenset[str]:
+        """Events that are the outcome itself, and therefore never a signal."""
+        ends = (self.conversion.event,) if self.conversion.event else ()
+        return frozenset(ends + self.trial.closed_by)
+
+    def windows_of(self, signal: Signal) -> tuple[Window, ...]:
+        return signal.windows or self.windows
+
+    def scored_days(self) -> tuple[float, ...]:
+        """The ages in days at which a trial is scored for training, ascending."""
+        return tuple(sorted(span / DAY for span in self.score_at))
+
+
+def _problems(definition: Definition) -> Iterator[str]:
+    yield from _repeated("signals and traits", [item.name for item in (*definition.signals, *definition.traits)])
+    yield from _repeated("playbooks", [book.id for book in definition.playbooks])
+    for book in definition.playbooks:
+        if book.message.names - PLAYBOOK_FACTS:
+            yield f"playbooks.{book.id}.message: must quote only {{product}} and {{reason}}, got {book.message.source!r}."
+    if not definition.signals and not definition.traits:
+        yield "signals: at least one signal or trait is needed, got none. Draft them with `pql init`."
+    yield from _window_problems(definition)
+    books = {book.id for book in definition.playbooks}
+    for signal in definition.signals:
+        yield from _signal_problems(definition, signal)
+        if signal.playbook and signal.playbook not in books:
+            yield f"signals.{signal.name}.playbook: must be the id of a playbook, got {signal.playbook!r}."
+
+
+def _signal_problems(definition: Definition, signal: Signal) -> Iterator[str]:
+    for match in signal.events:
+        if match.event in definition.outcome_events:
+            yield (
+                f"signals.{signal.name}.events: {match.event!r} is the outcome itself; a model that sees it "
+                "predicts the past. Leave it out."
+            )
+        if match.event.startswith("$") and (signal.scope != "account" or match.event not in (TRIAL_STARTED, CONVERTED)):
+            yield (
+                f"signals.{signal.name}.events: {match.event!r} is reserved; {TRIAL_STARTED} and {CONVERTED} "
+                "exist for signals with `scope: account` only."
+            )
+    unknown = signal.text.names - facts_of(signal)
+    if unknown:
+        yield (
+            f"signals.{signal.name}.text: must quote facts of its own measures ({', '.join(sorted(facts_of(signal)))}), "
+            f"got {{{min(unknown)}}}."
+        )
+    trends = any(measure.how == "trend" for measure in signal.measures)
+    if trends and all(window.length is None for window in definition.windows_of(signal)):
+        yield f"signals.{signal.name}.measures: trend needs a window of fixed length, got only 'trial'."
+
+
+def facts_of(signal: Signal) -> frozenset[str]:
+    """The facts that a signal's sentence may quote: its measures, the window in words, and when it last happened."""
+    last = {"last"} if any(measure.how == "days_since_last" for measure in signal.measures) else set()
+    return frozenset({measure.name for measure in signal.measures} | last | {"window"})
+
+
+PLAYBOOK_FACTS = frozenset({"product", "reason"})
+
+
+def _window_problems(definition: Definition) -> Iterator[str]:
+    yield from _repeated("windows", [window.name for window in definition.windows])
+    for signal in definition.signals:
+        yield from _repeated(f"signals.{signal.name}.windows", [window.name for window in signal.windows or ()])
+        yield from _repeated(f"signals.{signal.name}.measures", [measure.name for measure in signal.measures])
+    yield from _repeated("score_at", [span_text(span) for span in definition.score_at])
+
+
+def _repeated(what: str, names: list[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            yield f"{what}: every name must be there once, got {name!r} twice."
+        seen.add(name)
+
+
+def parse(text: str, where: str = "pql.yaml") -> Definition:
+    """Return the definition written in a YAML text.
+
+    Raises
+    ------
+    InvalidSetting
+        With file, line, key, what it must be and what was found, for the first thing that is wrong.
+    """
+    raw, root = read_yaml(text, where)
+    try:
+        return Definition.model_validate(raw)
+    except ValidationError as error:
+        raise settings_error(error, Definition, raw, root, where) from None
+
+
+def load(path: Path) -> Definition:
+    """Return the definition in a file; see `parse`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput.unreadable(path, error) from None
+    return parse(text, path.name)
+
+
+__all__ = [
+    "CONVERTED", "KINDS", "MEASURES", "RECENCY", "TRIAL_STARTED", "Definition", "EventMatch", "InvalidSetting", "Measure",
+    "Playbook", "PrecisionPolicy", "Signal", "Trait", "Window", "load", "parse", "place",
+]  # fmt: skip

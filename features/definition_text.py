@@ -1,0 +1,120 @@
+"""The text side of the definition: YAML with line numbers, and validation errors as sentences."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from features.errors import InvalidSetting, suggestion
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key given twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is there twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str, where: str) -> tuple[dict[str, Any], yaml.Node | None]:
+    """Return the values in a YAML mapping and its node tree, which knows the lines.
+
+    Raises
+    ------
+    InvalidSetting
+        For text that is not YAML, has a key twice, or is not a mapping.
+    """
+    try:
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidSetting(f"{where} line {line}: not valid YAML: {error.problem}. Mend the line.") from None
+    except yaml.YAMLError as error:
+        raise InvalidSetting(f"{where}: not valid YAML: {error}. Save it as UTF-8 text.") from None
+    if not isinstance(raw, dict):
+        raise InvalidSetting.at(where, "must be a list of settings such as `product: …`", type(raw).__name__)
+    return raw, root
+
+
+def place(root: yaml.Node | None, path: Iterable[object]) -> int | None:
+    """Return the line (from 1) of the value that a path of keys and positions leads to, or of its nearest parent."""
+    node, line = root, None
+    for step in path:
+        child = _child(node, step)
+        if child is None:
+            break
+        node, line = child, child.start_mark.line + 1
+    return line
+
+
+def _child(node: yaml.Node | None, step: object) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == str(step)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        child: yaml.Node = node.value[step]
+        return child
+    return None
+
+
+def settings_error(
+    error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any], root: yaml.Node | None, where: str
+) -> InvalidSetting:
+    """Return the first validation error as one sentence: file, line, key, what it must be, what it got, what to do."""
+    # A misspelt key shows up twice, as unknown and as missing: the former says what to mend.
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    path = [step for step in first["loc"] if not (isinstance(step, str) and step.startswith(("function-", "nullable")))]
+    line = place(root, path)
+    spot = f"{where}{f' line {line}' if line else ''}"
+    key = _key(path, raw)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, path[:-1])
+        return InvalidSetting(f"{spot}: unknown key {key}.{suggestion(str(path[-1]), known)} Known here: {', '.join(known)}.")
+    if first["type"] == "missing":
+        return InvalidSetting(f"{spot}: {key} is missing; it must be given. See the example in the README.")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if not path:
+        return InvalidSetting(f"{where}: {message}")
+    must = message if message.startswith(("must", "needs", "reached", "sum", "distinct")) else f"must be {message}"
+    guess = suggestion(str(first["input"]), str(first.get("ctx", {}).get("expected", "")).replace("'", "").split(", "))
+    return InvalidSetting(f"{spot}: {key} {must}, got {first['input']!r}.{guess}")
+
+
+def _key(path: list[str | int], raw: object) -> str:
+    """Return a path such as `signals[2] (invites).kind`, naming list items that have a name of their own."""
+    text, value = "", raw
+    for step in path:
+        value = _step_into(value, step)
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+        label = value.get("name") or value.get("id") if isinstance(value, dict) and isinstance(step, int) else None
+        text += f" ({label})" if label else ""
+    return text.removeprefix(".")
+
+
+def _step_into(value: object, step: str | int) -> object:
+    if isinstance(value, dict):
+        return value.get(step)
+    return value[step] if isinstance(value, list) and isinstance(step, int) and step < len(value) else None
+
+
+def _fields_at(model: type[BaseModel], path: list[str | int]) -> list[str]:
+    current = model
+    for step in (step for step in path if isinstance(step, str)):
+        field = current.model_fields.get(step)
+        current = next(_models_in(field.annotation), current) if field else current
+    return list(current.model_fields)
+
+
+def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

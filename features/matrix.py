@@ -1,0 +1,64 @@
+"""Leads and logs at moments -> the matrix a model sees. Training, batch and online all come through here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from features.columns import Column, Levels, columns, fingerprint, plan
+from features.definition import Definition
+from features.durations import DAY
+from features.leads import Leads
+from features.logs import Logs
+from features.traits import trait_column
+from features.vocabulary import Vocabulary, vocabulary
+from features.windows import Floats, Ints, Plan, Snapshots, measure
+
+
+@dataclass(frozen=True)
+class FeatureBuilder:
+    """Everything that turns leads into rows, fixed by a definition and the categories that training saw."""
+
+    definition: Definition
+    levels: Levels
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        return columns(self.definition, self.levels)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return vocabulary(self.definition)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self.columns)
+
+    @cached_property
+    def _plans(self) -> tuple[Plan, Plan]:
+        lead = plan(self.columns, self.definition, self.vocabulary, "lead")
+        return lead, plan(self.columns, self.definition, self.vocabulary, "account")
+
+    @cached_property
+    def _places(self) -> dict[str, Ints]:
+        scopes = np.array([column.scope for column in self.columns])
+        return {scope: np.flatnonzero(scopes == scope) for scope in ("lead", "account", "trait", "clock")}
+
+    def rows(self, leads: Leads, logs: Logs, which: Ints, as_of: Ints) -> Floats:
+        """Return the feature rows of leads `which` at moments `as_of`: float64 array of shape (n, n_columns).
+
+        Nothing at or after a row's as_of has any influence on it. NaN is "not known" or "never".
+        """
+        started_at = leads.started_at[which]
+        out = np.empty((len(which), len(self.columns)))
+        out[:, self._places["clock"]] = ((as_of - started_at) / DAY)[:, None]
+        out[:, self._places["lead"]] = measure(logs.lead, Snapshots(which, as_of, started_at), self._plans[0])
+        accounts = Snapshots(leads.accounts[which], as_of, started_at)
+        out[:, self._places["account"]] = measure(logs.account, accounts, self._plans[1])
+        for place in self._places["trait"]:
+            column = self.columns[place]
+            trait = self.definition.trait_of[column.owner]
+            out[:, place] = trait_column(column, trait, leads.traits[trait.name])[which]
+        return out

@@ -1,0 +1,1 @@
+"""Where events come from: each module turns one real format into the canonical tables."""

@@ -1,0 +1,116 @@
+"""Times of any spelling -> UTC instants in microseconds; a time without a zone is refused unless a zone is given."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import polars as pl
+
+from features.errors import InvalidInput, InvalidSetting, NaiveTimestamp
+
+INSTANT = pl.Datetime("us", "UTC")
+_ZONED = r"(?i)(z|[+-]\d{2}:?\d{2})$"
+_MICRO = 1_000_000
+
+
+def zone(name: str) -> tzinfo:
+    """Return the zone of an IANA name such as `Europe/Vienna`."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise InvalidSetting.at("timezone", "must be an IANA zone such as 'Europe/Vienna'", name) from None
+
+
+def instants(frame: pl.DataFrame, column: str, timezone: str | None) -> pl.DataFrame:
+    """Return the frame with a column of times as UTC instants, null where a text is no time.
+
+    Raises
+    ------
+    NaiveTimestamp
+        Where the times carry no zone and none is given.
+    InvalidInput
+        For columns that hold no times at all, such as numbers whose unit nobody can know.
+    """
+    dtype = frame.schema[column]
+    if dtype == pl.String:
+        return frame.with_columns(_from_text(frame[column], column, timezone))
+    if dtype == pl.Date:
+        dtype = pl.Datetime("us")
+        frame = frame.with_columns(pl.col(column).cast(dtype))
+    if dtype == pl.Null:
+        return frame.with_columns(pl.col(column).cast(INSTANT))
+    if not isinstance(dtype, pl.Datetime):
+        raise InvalidInput(
+            f"{column} must be times, got {dtype}.", column, "Write ISO 8601 texts such as 2026-03-01T09:00:00Z."
+        )
+    if dtype.time_zone is None:
+        return frame.with_columns(_localised(frame[column], column, timezone))
+    return frame.with_columns(pl.col(column).dt.convert_time_zone("UTC").dt.cast_time_unit("us"))
+
+
+def _localised(times: pl.Series, column: str, timezone: str | None) -> pl.Series:
+    if timezone is None and times.null_count() < len(times):
+        raise NaiveTimestamp.of(column, times.drop_nulls()[0])
+    zone(timezone or "UTC")
+    # A local time that a clock change skips does not exist, one that it repeats is taken as the earlier of the two.
+    local = times.dt.replace_time_zone(timezone or "UTC", ambiguous="earliest", non_existent="null")
+    return local.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+
+
+def _from_text(texts: pl.Series, column: str, timezone: str | None) -> pl.Series:
+    plain = texts.str.strip_chars().str.replace(" ", "T", literal=True)
+    zoned = plain.str.contains(_ZONED) & (plain.str.len_chars() > 10)
+    aware = plain.zip_with(zoned, pl.Series([None], dtype=pl.String)).str.to_datetime(
+        "%+", time_unit="us", time_zone="UTC", strict=False
+    )
+    naive = plain.zip_with(~zoned.fill_null(value=False), pl.Series([None], dtype=pl.String))
+    local = naive.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    local = local.zip_with(local.is_not_null(), naive.str.to_datetime("%Y-%m-%d", time_unit="us", strict=False))
+    if local.null_count() == len(local):
+        return aware.alias(column)
+    if timezone is None and aware.null_count() == len(aware):
+        raise NaiveTimestamp.of(column, naive.filter(local.is_not_null())[0])
+    if timezone is None:
+        return aware.alias(column)
+    return aware.zip_with(aware.is_not_null(), _localised(local, column, timezone)).alias(column)
+
+
+def parse_instant(text: object, field: str, timezone: str | None = None) -> int:
+    """Return one ISO 8601 time as microseconds since 1970 UTC.
+
+    Raises
+    ------
+    NaiveTimestamp, InvalidInput
+
+    >>> parse_instant("1970-01-01T01:00:00+01:00", "timestamp")
+    0
+    """
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise InvalidInput(f"{field} must be an ISO 8601 time, got {text!r}.", field, "Write it like 2026-03-01T09:00:00Z.")
+    if moment.tzinfo is None:
+        if timezone is None:
+            raise NaiveTimestamp.of(field, text)
+        moment = moment.replace(tzinfo=zone(timezone))
+    return micros(moment)
+
+
+def micros(moment: datetime) -> int:
+    """Return an aware time as microseconds since 1970 UTC, exactly."""
+    span = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (span.days * 86_400 + span.seconds) * _MICRO + span.microseconds
+
+
+def moment_of(instant: int) -> datetime:
+    """Return microseconds since 1970 UTC as an aware time; the inverse of `micros`."""
+    seconds, rest = divmod(instant, _MICRO)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def text_of(instant: int) -> str:
+    """Return microseconds since 1970 UTC as ISO 8601 text, e.g. `2026-03-01T09:00:00Z`."""
+    return moment_of(instant).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,74 @@
+"""Traits -> numbers: one rule per trait type, the same for a row of a table and for a request."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from features.columns import Column, Levels
+from features.definition import Definition, Trait
+from features.vocabulary import number
+from features.windows import Floats
+
+MIN_LEVEL_COUNT = 30
+"""Leads that must share a category before it gets a column: fewer say nothing that survives on later data."""
+MAX_LEVELS = 12
+
+# Providers that hand an address to anyone; any other domain is taken for an employer's.
+FREE_MAIL = frozenset(
+    "gmail.com googlemail.com yahoo.com yahoo.co.uk ymail.com hotmail.com hotmail.co.uk outlook.com live.com msn.com "
+    "icloud.com me.com mac.com aol.com gmx.com gmx.de gmx.net web.de mail.com mail.ru yandex.ru yandex.com protonmail.com "
+    "proton.me pm.me zoho.com fastmail.com hey.com tutanota.com qq.com 163.com 126.com naver.com orange.fr free.fr "
+    "laposte.net libero.it t-online.de comcast.net verizon.net att.net".split()
+)
+
+
+def domain_of(address: object) -> str | None:
+    """Return the domain of an e-mail address, or the text itself where it is a bare domain; None where it is neither."""
+    if not isinstance(address, str):
+        return None
+    domain = address.rpartition("@")[2].strip().lower()
+    return domain if "." in domain else None
+
+
+def learn_levels(definition: Definition, traits: Mapping[str, Sequence[object]]) -> dict[str, tuple[str, ...]]:
+    """Return the categories worth a column, per category trait, most frequent first."""
+    found = {}
+    for trait in definition.traits:
+        if trait.type == "category":
+            counts = Counter(str(value) for value in traits[trait.name] if value is not None)
+            frequent = [level for level, count in counts.most_common() if count >= MIN_LEVEL_COUNT]
+            found[trait.name] = tuple(frequent[:MAX_LEVELS])
+    return found
+
+
+def trait_column(column: Column, trait: Trait, values: Sequence[object]) -> Floats:
+    """Return one trait column: float64 array of shape (n,), NaN where the value is not known."""
+    known: dict[object, float] = {}
+    for value in set(values):
+        known[value] = trait_number(column, trait, value)
+    return np.array([known[value] for value in values], dtype=np.float64)
+
+
+def trait_number(column: Column, trait: Trait, value: object) -> float:
+    """Return what one value of a trait means for a column."""
+    if value is None:
+        return math.nan
+    if trait.type == "category":
+        return float(str(value) == column.level)
+    if trait.type == "email_domain":
+        domain = domain_of(value)
+        return math.nan if domain is None else float(domain not in FREE_MAIL)
+    if isinstance(value, bool):
+        return float(value)
+    if trait.type == "flag":
+        return {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}.get(str(value).lower(), math.nan)
+    return number(value)
+
+
+def levels_of(levels: Levels) -> dict[str, list[str]]:
+    """Return levels as plain lists, for JSON."""
+    return {name: list(values) for name, values in levels.items()}

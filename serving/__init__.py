@@ -1,0 +1,1 @@
+"""From events to decisions: scoring, batch files and the HTTP service."""

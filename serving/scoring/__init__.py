@@ -1,0 +1,1 @@
+"""Pure scoring: artifact, scorer and reasons. No network, no clock, no state."""

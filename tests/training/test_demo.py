@@ -1,0 +1,453 @@
+"""The demo world keeps its own promises: known truth, no leaks but the planted ones."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from training import demo as demo_module
+from training.demo import NAMES, Demo, simulate, write
+
+START = datetime(2025, 1, 6, tzinfo=UTC)
+DAYS = 270
+CUT = START + timedelta(days=DAYS)
+TIME = pl.Datetime("us", "UTC")
+CONSEQUENCES = ["subscription_started", "seat_added", "invoice_paid"]
+NOISE = ["theme_changed", "help_article_viewed"]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Demo:
+    return simulate(accounts=2500, seed=3, start=START, days=DAYS)
+
+
+@pytest.fixture(scope="module")
+def small() -> Demo:
+    return simulate(accounts=60, seed=5, start=START, days=90)
+
+
+def users(frame: pl.DataFrame) -> list[str]:
+    return frame["user_id"].to_list()
+
+
+def open_leads(demo: Demo, day: float, horizon: float) -> pl.DataFrame:
+    """Leads still open `day` days into the trial whose next `horizon` days are all recorded."""
+    leads = demo.trials.with_columns(as_of=pl.col("started_at") + timedelta(days=day))
+    until = pl.col("as_of") + timedelta(days=horizon)
+    gone = pl.min_horizontal("converted_at", "closed_at") < pl.col("as_of")
+    return leads.filter(until <= CUT, ~gone.fill_null(False)).with_columns(
+        converts=(pl.col("converted_at") < until).fill_null(False)
+    )
+
+
+def with_trial(demo: Demo, *events: str) -> pl.DataFrame:
+    chosen = demo.events.filter(pl.col("event").is_in(events)) if events else demo.events
+    return chosen.join(demo.trials.drop("account_id"), on="user_id")
+
+
+def z_score(observed: np.ndarray, probability: np.ndarray) -> float:
+    spread = np.sqrt((probability * (1 - probability)).sum())
+    return float((observed.sum() - probability.sum()) / spread)
+
+
+# --- the same world again -------------------------------------------------------------------
+
+
+def test_same_seed_gives_identical_frames(small: Demo) -> None:
+    again = simulate(accounts=60, seed=5, start=START, days=90)
+    assert_frame_equal(small.events, again.events)
+    assert_frame_equal(small.trials, again.trials)
+    np.testing.assert_array_equal(small.truth.log_rate, again.truth.log_rate)
+
+
+def test_another_seed_gives_another_world(small: Demo) -> None:
+    other = simulate(accounts=60, seed=6, start=START, days=90)
+    assert not small.trials.equals(other.trials)
+    assert not small.events.equals(other.events)
+
+
+def test_behaviour_does_not_depend_on_who_converts(monkeypatch: pytest.MonkeyPatch) -> None:
+    sold = simulate(accounts=200, seed=5, start=START, days=90)
+    monkeypatch.setattr(demo_module, "BASE_LOG_RATE", -50.0)
+    unsold = simulate(accounts=200, seed=5, start=START, days=90)
+    stayed = unsold.trials.filter(pl.col("closed_at").is_null()).select("user_id")
+
+    def behaviour(world: Demo) -> pl.DataFrame:
+        acts = world.events.filter(pl.col("event").is_in(NAMES)).join(stayed, on="user_id")
+        acts = acts.select("user_id", "event", "timestamp", "properties").unique()
+        return acts.sort(acts.columns)
+
+    assert sold.trials["converted_at"].count() > 20
+    assert unsold.trials["converted_at"].count() == 0
+    assert_frame_equal(behaviour(sold), behaviour(unsold))
+
+
+# --- shape ----------------------------------------------------------------------------------
+
+
+def test_frames_have_the_promised_columns_and_types(small: Demo) -> None:
+    assert small.events.schema == {
+        "user_id": pl.String,
+        "account_id": pl.String,
+        "event": pl.String,
+        "timestamp": TIME,
+        "received_at": TIME,
+        "message_id": pl.String,
+        "properties": pl.String,
+    }
+    assert small.trials.schema == {
+        "user_id": pl.String,
+        "account_id": pl.String,
+        "started_at": TIME,
+        "ends_at": TIME,
+        "closed_at": TIME,
+        "converted_at": TIME,
+        "company_size": pl.Int64,
+        "source": pl.String,
+        "email": pl.String,
+    }
+
+
+def test_only_open_ends_are_null(demo: Demo) -> None:
+    nulls = {c for c in demo.trials.columns if demo.trials[c].null_count()}
+    assert nulls == {"closed_at", "converted_at"}
+    assert sum(demo.events.null_count().row(0)) == 0
+
+
+def test_users_and_their_mail_addresses_are_unique(demo: Demo) -> None:
+    assert demo.trials["user_id"].is_unique().all()
+    assert demo.trials["email"].is_unique().all()
+
+
+def test_trials_last_fourteen_days(demo: Demo) -> None:
+    length = demo.trials["ends_at"] - demo.trials["started_at"]
+    assert (length == timedelta(days=14)).all()
+
+
+def test_properties_are_json_with_the_key_of_their_event(demo: Demo) -> None:
+    keys = {
+        "file_uploaded": "megabytes",
+        "pricing_viewed": "plan",
+        "limit_reached": "limit",
+        "api_call": "endpoint",
+        "invite_sent": "role",
+    }
+    kinds = demo.events.select("event", "properties").unique()
+    for event, text in kinds.iter_rows():
+        assert list(json.loads(text)) == ([keys[event]] if event in keys else [])
+    plans = kinds.filter(pl.col("event") == "pricing_viewed")["properties"]
+    assert {json.loads(text)["plan"] for text in plans} == {"team", "business"}
+
+
+def test_write_returns_two_files_that_read_back_the_same(small: Demo, tmp_path: Path) -> None:
+    events, trials = write(small, tmp_path / "new" / "folder")
+    assert (events.name, trials.name) == ("events.parquet", "trials.parquet")
+    assert_frame_equal(pl.read_parquet(events), small.events)
+    assert_frame_equal(pl.read_parquet(trials), small.trials)
+
+
+def test_one_account_on_one_day_is_a_world_too() -> None:
+    tiny = simulate(accounts=1, seed=1, start=START, days=1)
+    assert tiny.trials["account_id"].n_unique() == 1
+    assert "signed_up" in tiny.events["event"]
+
+
+# --- order of things ------------------------------------------------------------------------
+
+
+def test_every_user_signs_up_once_and_does_nothing_before(demo: Demo) -> None:
+    signed = with_trial(demo, "signed_up").unique("message_id")
+    assert sorted(users(signed)) == users(demo.trials)
+    assert (signed["timestamp"] == signed["started_at"]).all()
+    assert with_trial(demo).filter(pl.col("timestamp") < pl.col("started_at")).is_empty()
+
+
+def test_nothing_happens_after_closing(demo: Demo) -> None:
+    closed = with_trial(demo).filter(pl.col("closed_at").is_not_null())
+    last = closed.filter(pl.col("timestamp") >= pl.col("closed_at"))
+    assert set(last["event"]) == {"trial_cancelled"}
+    assert (last["timestamp"] == last["closed_at"]).all()
+    assert last["user_id"].n_unique() == demo.trials["closed_at"].count() > 100
+
+
+def test_no_lead_both_converts_and_closes(demo: Demo) -> None:
+    both = pl.col("converted_at").is_not_null() & pl.col("closed_at").is_not_null()
+    assert demo.trials.filter(both).is_empty()
+
+
+def test_consequences_come_only_after_conversion(demo: Demo) -> None:
+    after = with_trial(demo, "seat_added", "invoice_paid")
+    assert set(after["event"]) == {"seat_added", "invoice_paid"}
+    assert (after["timestamp"] > after["converted_at"]).all()
+    assert after["converted_at"].null_count() == 0
+
+
+def test_subscription_starts_at_the_moment_of_conversion(demo: Demo) -> None:
+    begun = with_trial(demo, "subscription_started").unique("message_id")
+    assert (begun["timestamp"] == begun["converted_at"]).all()
+    assert len(begun) == demo.trials["converted_at"].count()
+
+
+def test_converted_users_go_on_using_the_product(demo: Demo) -> None:
+    used = with_trial(demo, *NAMES).filter(pl.col("timestamp") > pl.col("converted_at"))
+    assert used["user_id"].n_unique() > 0.8 * demo.trials["converted_at"].count()
+
+
+def test_nothing_is_known_at_or_after_the_cut(demo: Demo) -> None:
+    assert demo.events["timestamp"].max() < CUT  # type: ignore[operator]
+    for column in ("started_at", "closed_at", "converted_at"):
+        assert (demo.trials[column].drop_nulls() < CUT).all()
+
+
+def test_conversions_after_the_cut_still_count_in_the_truth(demo: Demo) -> None:
+    fresh = demo.trials.filter(pl.col("started_at") > CUT - timedelta(days=5))
+    cut = pl.Series([CUT] * len(fresh))
+    assert demo.true_probability(users(fresh), cut, 55).mean() > 0.05
+
+
+# --- delivery -------------------------------------------------------------------------------
+
+
+def test_events_arrive_in_order_and_never_before_they_happen(demo: Demo) -> None:
+    assert demo.events["received_at"].is_sorted()
+    assert (demo.events["received_at"] >= demo.events["timestamp"]).all()
+
+
+def test_one_percent_arrives_late_by_minutes_to_hours(demo: Demo) -> None:
+    delay = (demo.events["received_at"] - demo.events["timestamp"]).dt.total_seconds()
+    late = (delay > 60).to_numpy().mean()
+    assert 0.008 < late < 0.012
+    assert 5 * 3600 < float(delay.to_numpy().max()) < 6 * 3600
+
+
+def test_duplicates_share_message_id_and_everything_else(demo: Demo) -> None:
+    twice = demo.events.filter(pl.col("message_id").is_duplicated())
+    assert twice.is_duplicated().all()
+    assert twice.group_by("message_id").len()["len"].unique().to_list() == [2]
+    assert 0.004 < len(twice) / 2 / len(demo.events) < 0.006
+
+
+# --- the truth ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("day", "horizon"), [(0.0, 60.0), (7.0, 30.0), (7.0, 7.0), (14.37, 11.6), (30.0, 30.0)]
+)
+def test_observed_conversions_agree_with_true_probability(
+    demo: Demo, day: float, horizon: float
+) -> None:
+    leads = open_leads(demo, day, horizon)
+    probability = demo.true_probability(users(leads), leads["as_of"], horizon)
+    assert probability.sum() > 50
+    assert abs(z_score(leads["converts"].to_numpy(), probability)) < 4
+
+
+def test_observed_conversions_agree_at_every_level_of_true_probability(demo: Demo) -> None:
+    leads = open_leads(demo, 7, 30)
+    probability = demo.true_probability(users(leads), leads["as_of"], 30)
+    observed = leads["converts"].to_numpy()
+    for part in np.array_split(np.argsort(probability), 5):
+        assert abs(z_score(observed[part], probability[part])) < 4
+
+
+def test_observed_conversions_agree_on_one_calendar_day(demo: Demo) -> None:
+    as_of = START + timedelta(days=200, hours=11.3)
+    gone = pl.min_horizontal("converted_at", "closed_at") < as_of
+    leads = demo.trials.filter(pl.col("started_at") < as_of, ~gone.fill_null(False))
+    until = as_of + timedelta(days=30)
+    converts = (leads["converted_at"] < until).fill_null(False).to_numpy()
+    probability = demo.true_probability(users(leads), [as_of] * len(leads), 30)
+    assert abs(z_score(converts, probability)) < 4
+
+
+def test_survival_over_neighbouring_spans_multiplies(demo: Demo) -> None:
+    leads = demo.trials.head(500)
+    first = leads["started_at"] + timedelta(days=3.3)
+    middle = first + timedelta(days=9.61)
+    whole = 1 - demo.true_probability(users(leads), first, 9.61 + 20.07)
+    parts = (1 - demo.true_probability(users(leads), first, 9.61)) * (
+        1 - demo.true_probability(users(leads), middle, 20.07)
+    )
+    np.testing.assert_allclose(whole, parts, rtol=1e-9)
+
+
+def test_probability_is_zero_before_the_start_and_after_sixty_days(demo: Demo) -> None:
+    leads = demo.trials.head(200)
+    before = leads["started_at"] - timedelta(days=10)
+    after = leads["started_at"] + timedelta(days=60)
+    assert (demo.true_probability(users(leads), before, 10) == 0).all()
+    assert (demo.true_probability(users(leads), before, 11) > 0).all()
+    assert (demo.true_probability(users(leads), after, 100) == 0).all()
+
+
+def test_probability_is_zero_from_closing_on(demo: Demo) -> None:
+    closed = demo.trials.filter(pl.col("closed_at").is_not_null())
+    earlier = closed["closed_at"] - timedelta(hours=6)
+    at_closing = demo.true_probability(users(closed), closed["closed_at"], 30)
+    # Closing times are rounded to the microsecond.
+    np.testing.assert_allclose(at_closing, 0, atol=1e-9)
+    assert (demo.true_probability(users(closed), earlier, 30) > 1e-8).all()
+
+
+def test_rows_follow_the_order_of_the_request(small: Demo) -> None:
+    ids, as_of = users(small.trials), small.trials["ends_at"]
+    forward = small.true_probability(ids, as_of, 10)
+    backward = small.true_probability(ids[::-1], as_of.reverse(), 10)
+    np.testing.assert_array_equal(forward, backward[::-1])
+    assert users(small.true_drivers(ids[::-1], as_of.reverse())) == ids[::-1]
+
+
+def test_another_time_zone_means_the_same_instant(small: Demo) -> None:
+    ids = users(small.trials)[:1]
+    moment = START + timedelta(days=12)
+    local = moment.astimezone(timezone(timedelta(hours=9)))
+    expected = small.true_probability(ids, [moment], 10)
+    np.testing.assert_array_equal(small.true_probability(ids, [local], 10), expected)
+
+
+def test_nobody_asked_about_gives_nothing_back(small: Demo) -> None:
+    assert small.true_probability([], [], 30).shape == (0,)
+    assert small.true_drivers([], []).shape == (0, 1 + len(NAMES))
+
+
+def test_unknown_user_is_refused_by_name(small: Demo) -> None:
+    with pytest.raises(ValueError, match=r"users of this demo; got \['nobody'\]"):
+        small.true_probability(["nobody"], [START], 30)
+
+
+def test_naive_as_of_is_refused(small: Demo) -> None:
+    naive = START.replace(tzinfo=None)
+    with pytest.raises(ValueError, match="must be timezone-aware"):
+        small.true_probability(users(small.trials)[:1], [naive], 30)
+
+
+def test_missing_as_of_is_refused(small: Demo) -> None:
+    with pytest.raises(ValueError, match="with 1 nulls"):
+        small.true_probability(users(small.trials)[:2], pl.Series([START, None]), 30)
+
+
+# --- the drivers ----------------------------------------------------------------------------
+
+
+def test_noise_events_happen_but_drive_nothing(demo: Demo) -> None:
+    assert set(NOISE) <= set(demo.events["event"])
+    drivers = demo.true_drivers(users(demo.trials), demo.trials["ends_at"])
+    assert (drivers.select(NOISE).to_numpy() == 0).all()
+
+
+def test_support_tickets_hold_back_and_invites_push(demo: Demo) -> None:
+    drivers = demo.true_drivers(users(demo.trials), demo.trials["ends_at"])
+    assert drivers.columns == ["user_id", *NAMES]
+    assert drivers["support_ticket_opened"].min() < 0 == drivers["support_ticket_opened"].max()  # type: ignore[operator]
+    assert drivers["invite_accepted"].max() > 0 == drivers["invite_accepted"].min()  # type: ignore[operator]
+
+
+def test_drivers_count_recorded_events_up_to_the_running_trial_day(demo: Demo) -> None:
+    leads = open_leads(demo, 7.4, 0)
+    counted = (
+        demo.events.unique("message_id")
+        .filter(pl.col("event") == "task_completed")
+        .join(leads.select("user_id", "started_at"), on="user_id")
+        .filter(pl.col("timestamp") < pl.col("started_at") + timedelta(days=7))
+    )
+    counts = leads.join(counted.group_by("user_id").len(), on="user_id", how="left")
+    expected = 0.30 * np.log1p(counts.sort("user_id")["len"].fill_null(0).to_numpy())
+    drivers = demo.true_drivers(users(leads), leads["as_of"])
+    np.testing.assert_allclose(drivers["task_completed"].to_numpy(), expected)
+
+
+def test_drivers_explain_how_the_log_rate_moved(demo: Demo) -> None:
+    # Those who converted may hide a closing that never came to pass.
+    undecided = pl.all_horizontal(pl.col("closed_at", "converted_at").is_null())
+    leads = demo.trials.filter(undecided).head(1000)
+    ids, hour = users(leads), 1 / 24
+
+    def log_rate(at: pl.Series) -> np.ndarray:
+        return np.asarray(np.log(-np.log1p(-demo.true_probability(ids, at, hour))))
+
+    def pushed(at: pl.Series) -> np.ndarray:
+        return demo.true_drivers(ids, at).drop("user_id").to_numpy().sum(axis=1)
+
+    early, later = (leads["started_at"] + timedelta(days=d) for d in (1.5, 8.5))
+    moved = log_rate(later) - log_rate(early)
+    np.testing.assert_allclose(moved, pushed(later) - pushed(early), atol=1e-6)
+    assert moved.std() > 0.5
+
+
+# --- a world worth learning from ------------------------------------------------------------
+
+
+def test_accounts_hold_one_to_eight_users(demo: Demo) -> None:
+    sizes = demo.trials.group_by("account_id").len()["len"].to_numpy()
+    assert sizes.min() == 1
+    assert 5 <= sizes.max() <= 8
+    assert (sizes > 1).mean() > 0.4
+
+
+def test_colleagues_join_within_three_weeks_of_the_founder(demo: Demo) -> None:
+    founded = pl.col("started_at").min().over("account_id")
+    wait = demo.trials.select(wait=pl.col("started_at") - founded)["wait"]
+    assert timedelta(days=15) < wait.max() < timedelta(days=21)  # type: ignore[operator]
+
+
+def test_weekends_are_quieter(demo: Demo) -> None:
+    weekend = demo.events["timestamp"].dt.weekday() > 5
+    founders = demo.trials.sort("started_at").unique("account_id", keep="first")
+    # Two sevenths would be 0.286.
+    assert 0.02 < weekend.to_numpy().mean() < 0.12
+    assert 0.05 < (founders["started_at"].dt.weekday() > 5).to_numpy().mean() < 0.17
+
+
+def test_free_mail_is_a_third_and_belongs_to_smaller_companies(demo: Demo) -> None:
+    business = demo.trials["email"].str.ends_with(".example")
+    size = demo.trials["company_size"]
+    assert 0.25 < 1 - business.to_numpy().mean() < 0.42
+    assert size.filter(~business).median() < size.filter(business).median()  # type: ignore[operator]
+    assert size.is_between(1, 5000).all()
+
+
+def test_base_rates_are_those_of_a_free_trial(demo: Demo) -> None:
+    assert 0.12 < open_leads(demo, 0, 60)["converts"].to_numpy().mean() < 0.16
+    assert 0.085 < open_leads(demo, 7, 30)["converts"].to_numpy().mean() < 0.115
+    assert 0.04 < demo.trials["closed_at"].count() / len(demo.trials) < 0.08
+
+
+def test_slow_burners_convert_after_day_twenty_one(demo: Demo) -> None:
+    sold = open_leads(demo, 0, 60).filter("converts")
+    late = sold["converted_at"] - sold["started_at"] > timedelta(days=21)
+    assert 0.2 < late.to_numpy().mean() < 0.6
+    acts = with_trial(demo, *NAMES).with_columns(age=pl.col("timestamp") - pl.col("started_at"))
+    per_user = acts.group_by("user_id").agg(
+        first=(pl.col("age") < timedelta(days=10)).sum(),
+        later=(pl.col("age") > timedelta(days=25)).sum(),
+    )
+    assert per_user.filter(pl.col("later") > 5 * pl.col("first") + 20).height > 50
+
+
+def test_early_counts_predict_and_the_truth_predicts_better(demo: Demo) -> None:
+    leads = open_leads(demo, 7, 30)
+    seen = demo.events.unique("message_id").join(leads.select("user_id", "as_of"), on="user_id")
+    counts = seen.filter(pl.col("timestamp") < pl.col("as_of")).pivot(
+        "event", index="user_id", values="message_id", aggregate_function="len"
+    )
+    rows = leads.join(counts, on="user_id", how="left", maintain_order="left")
+    x = np.log1p(rows.select(pl.col(NAMES).fill_null(0)).to_numpy())
+    y = leads["converts"].to_numpy()
+    half = len(y) // 2
+    model = LogisticRegression(max_iter=2000).fit(x[:half], y[:half])
+    learned = roc_auc_score(y[half:], model.predict_proba(x[half:])[:, 1])
+    truth = demo.true_probability(users(leads), leads["as_of"], 30)
+    assert 0.77 < learned < 0.89
+    assert roc_auc_score(y[half:], truth[half:]) > learned + 0.02
+
+
+def test_consequences_would_give_the_answer_away(demo: Demo) -> None:
+    payers = demo.events.filter(pl.col("event").is_in(CONSEQUENCES))["user_id"].unique()
+    sold = demo.trials.filter(pl.col("converted_at").is_not_null())
+    assert set(payers) == set(users(sold))

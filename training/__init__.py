@@ -1,0 +1,1 @@
+"""Everything that learns from recorded trials; nothing that serves imports it."""
