@@ -266,6 +266,12 @@ def test_observed_conversions_agree_on_one_calendar_day(demo: Demo) -> None:
     assert abs(z_score(converts, probability)) < 4
 
 
+def test_every_conversion_happened_while_its_rate_was_above_zero(demo: Demo) -> None:
+    sold = demo.trials.filter(pl.col("converted_at").is_not_null())
+    earlier = sold["converted_at"] - timedelta(minutes=1)
+    assert (demo.true_probability(users(sold), earlier, 1 / 24) > 0).all()
+
+
 def test_survival_over_neighbouring_spans_multiplies(demo: Demo) -> None:
     leads = demo.trials.head(500)
     first = leads["started_at"] + timedelta(days=3.3)
@@ -274,7 +280,7 @@ def test_survival_over_neighbouring_spans_multiplies(demo: Demo) -> None:
     parts = (1 - demo.true_probability(users(leads), first, 9.61)) * (
         1 - demo.true_probability(users(leads), middle, 20.07)
     )
-    np.testing.assert_allclose(whole, parts, rtol=1e-9)
+    np.testing.assert_allclose(whole, parts, rtol=1e-9, atol=1e-12)
 
 
 def test_probability_is_zero_before_the_start_and_after_sixty_days(demo: Demo) -> None:

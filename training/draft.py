@@ -1,0 +1,314 @@
+"""`pql init`: raw events -> a commented definition to start from.
+
+Looks at names, times and who did what around conversions; promises nothing: each guess stands in the file to be read and edited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from features.durations import DAY, span_text
+from features.times import INSTANT, instants
+from training.draft_words import event_phrase, event_slug, event_words, guess_kind, yaml_text
+
+MIN_LEADS = 20
+"""Events that fewer leads than this ever did are left out: no model can learn from them."""
+LEAK_SHARE = 0.9
+MAX_SIGNALS = 40
+_CLOSING = r"(?i)cancel|churn|expire|unsubscrib|downgrad"
+_CONVERTING = r"(?i)subscription_started|subscribed|converted|upgraded|purchase|checkout_completed|paid"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line already knows; None means: guess from the data."""
+
+    product: str = "My product"
+    lead: str = "user"
+    conversion: str | None = None
+    horizon: int | None = None
+    trial_length: int | None = None
+    score_at: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An event left out of the draft, and why."""
+
+    event: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the data shows, before it is written down as a definition.
+
+    `by_account` says that the events belong to accounts because their user ids are not those of the trials.
+    `dates_only` says that most events carry a date without a time of day.
+    """
+
+    events: pl.DataFrame
+    trials: pl.DataFrame | None
+    by_account: bool
+    dates_only: bool
+    shared_accounts: bool
+    before_trial: bool
+    closing: tuple[str, ...]
+    conversion: str | None
+    suspects: tuple[Suspect, ...]
+    names: tuple[str, ...]
+
+
+def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) -> Look:
+    """Return what raw tables show about a product; times must carry a zone."""
+    events = _timed(events, ("timestamp",))
+    trials = None if trials is None else _timed(trials, ("started_at", "ends_at", "closed_at", "converted_at"))
+    by_account = trials is not None and _share_known(events, trials) < 0.01
+    key = "account_id" if by_account else "user_id"
+    midnight = (pl.col("timestamp").dt.epoch("us") % DAY == 0).mean()
+    dates_only = bool(events.select(midnight).item() > 0.5)
+    conversion = options.conversion or (None if trials is not None else _named_like(events, _CONVERTING))
+    ends = _ends(events, trials, conversion, key)
+    closing = tuple(name for name in _names(events, key) if name != conversion and _closes(name, events, trials))
+    suspects = tuple(_suspects(events, ends, key, (*closing, conversion or "")))
+    left_out = {one.event for one in suspects} | set(closing) | {conversion}
+    names = tuple(name for name in _names(events, key) if name not in left_out)[:MAX_SIGNALS]
+    shared = trials is not None and "account_id" in trials.columns and _share_accounts(trials)
+    before = trials is not None and _mostly_before(events, trials, key)
+    return Look(events, trials, by_account, dates_only, shared, before, closing, conversion, suspects, names)
+
+
+def _timed(frame: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    for column in columns:
+        if column in frame.columns:
+            frame = instants(frame, column, None)
+    return frame
+
+
+def _share_known(events: pl.DataFrame, trials: pl.DataFrame) -> float:
+    known = events["user_id"].is_in(trials["user_id"].implode()).mean()
+    return float(known) if isinstance(known, float) else 0.0
+
+
+def _names(events: pl.DataFrame, key: str) -> list[str]:
+    """Return the event names that enough leads did, most widely done first."""
+    done = events.group_by("event").agg(pl.col(key).n_unique().alias("n")).filter(pl.col("n") >= MIN_LEADS)
+    return done.sort("n", "event", descending=[True, False])["event"].to_list()
+
+
+def _named_like(events: pl.DataFrame, pattern: str) -> str | None:
+    found = events.filter(pl.col("event").str.contains(pattern))["event"].value_counts(sort=True)
+    return found["event"][0] if len(found) else None
+
+
+def _share_accounts(trials: pl.DataFrame) -> bool:
+    """Whether at least a fifth of the trials belong to an account with another trial."""
+    known = trials["account_id"].drop_nulls()
+    return bool(len(known) and known.is_duplicated().sum() >= 0.2 * len(trials))
+
+
+def _mostly_before(events: pl.DataFrame, trials: pl.DataFrame, key: str) -> bool:
+    """Whether what is known when a trial starts is mostly older than the trial."""
+    joined = events.join(trials.select(key, "started_at").unique(key), on=key)
+    early = (pl.col("timestamp") < pl.col("started_at")) & (pl.col("timestamp") >= pl.col("started_at") - pl.duration(days=60))
+    late = (pl.col("timestamp") >= pl.col("started_at")) & (pl.col("timestamp") < pl.col("started_at") + pl.duration(days=7))
+    counts = joined.select(early.sum().alias("early"), late.sum().alias("late")).row(0)
+    return bool(counts[0] > counts[1])
+
+
+def _ends(events: pl.DataFrame, trials: pl.DataFrame | None, conversion: str | None, key: str) -> pl.DataFrame:
+    """Return each converter's first conversion: columns `key` and converted_at."""
+    if trials is not None and "converted_at" in trials.columns:
+        found = trials.drop_nulls("converted_at").select(key, pl.col("converted_at").cast(INSTANT))
+    else:
+        found = events.filter(pl.col("event") == (conversion or "")).select(key, pl.col("timestamp").alias("converted_at"))
+    return found.group_by(key).agg(pl.col("converted_at").min())
+
+
+def _closes(name: str, events: pl.DataFrame, trials: pl.DataFrame | None) -> bool:
+    """Whether an event is the end of a trial: by its name, or because it falls on closed_at."""
+    if events.select(pl.lit(name).str.contains(_CLOSING)).item():
+        return True
+    if trials is None or "closed_at" not in trials.columns:
+        return False
+    ends = trials.drop_nulls("closed_at").select("user_id", "closed_at")
+    mine = events.filter(pl.col("event") == name).join(ends, on="user_id", how="left")
+    same = (pl.col("timestamp").dt.date() == pl.col("closed_at").dt.date()).fill_null(value=False).mean()
+    return bool(mine.select(same).item() > LEAK_SHARE)
+
+
+def _suspects(events: pl.DataFrame, ends: pl.DataFrame, key: str, known: tuple[str, ...]) -> list[Suspect]:
+    """Return events that converters do only once they have converted: consequences, not signs."""
+    first = events.filter(~pl.col("event").is_in(known)).group_by(key, "event").agg(pl.col("timestamp").min())
+    after = (pl.col("timestamp") >= pl.col("converted_at")).fill_null(value=False).mean()
+    table = first.join(ends, on=key, how="left").group_by("event").agg(after.alias("after"), pl.len().alias("n"))
+    found = table.filter((pl.col("after") >= LEAK_SHARE) & (pl.col("n") >= MIN_LEADS)).sort("event")
+    return [
+        Suspect(name, f"{share:.0%} of those who did it had converted before: a consequence, not a sign")
+        for name, share in found.select("event", "after").iter_rows()
+    ]
+
+
+def draft(seen: Look, options: Options) -> str:
+    """Return the text of a definition for what was seen."""
+    lines = [
+        "# Drafted by `pql init`. Every line is a guess to be read: rename, reword, delete.",
+        f"product: {yaml_text(options.product)}",
+        f"lead: {options.lead}          # what is scored: user or account",
+        *_trial_lines(seen, options),
+        *_conversion_lines(seen, options),
+        *_moment_lines(seen, options),
+        "",
+        "signals:               # behaviours a sales rep understands; + means that more of it can only help",
+        *_signal_lines(seen),
+        *_history_lines(seen),
+        *_suspect_lines(seen),
+        *_trait_lines(seen),
+        "",
+        "cutoff:                # who is a PQL: at least this share of them must convert, promised with this confidence",
+        "  policy: precision",
+        f"  at_least: {_target(seen)}",
+        "  confidence: 0.9",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _trial_lines(seen: Look, options: Options) -> list[str]:
+    length = options.trial_length or _usual_length(seen)
+    lines = ["", "trial:", f"  length: {span_text(length) if length else 'none'}"]
+    lines += [f"  closed_by: [{', '.join(yaml_text(name) for name in seen.closing)}]"] if seen.closing else []
+    rounded = "  round_start_to: day    # the events carry dates only, so days are counted from midnight"
+    return [*lines, rounded] if seen.dates_only else lines
+
+
+def _usual_length(seen: Look) -> int | None:
+    """Return the length of most trials in whole days, where they have one."""
+    if seen.trials is None or "ends_at" not in seen.trials.columns:
+        return None
+    days = (seen.trials["ends_at"].cast(INSTANT) - seen.trials["started_at"]).dt.total_days().drop_nulls().value_counts(sort=True)
+    common = len(days) and days["count"][0] > 0.5 * len(seen.trials)
+    return int(days.row(0)[0]) * DAY if common and days.row(0)[0] > 0 else None
+
+
+def _conversion_lines(seen: Look, options: Options) -> list[str]:
+    what = f"  event: {yaml_text(seen.conversion)}" if seen.conversion else "  column: converted_at"
+    horizon = options.horizon or _usual_horizon(seen)
+    return ["", "conversion:", what, f"  horizon: {span_text(horizon)}          # within which time it must happen to count"]
+
+
+def _usual_horizon(seen: Look) -> int:
+    """Return the shortest usual horizon within which nine in ten conversions fall, counted from the trial's start."""
+    if seen.trials is None or "converted_at" not in seen.trials.columns:
+        return 30 * DAY
+    took = (seen.trials["converted_at"].cast(INSTANT) - seen.trials["started_at"]).dt.total_days().quantile(0.9)
+    return next((days for days in (7, 14, 30, 60) if took is not None and took <= days), 90) * DAY
+
+
+def _moment_lines(seen: Look, options: Options) -> list[str]:
+    length = options.trial_length or _usual_length(seen)
+    days = [0] if seen.before_trial else [3, 5] if length and length <= 7 * DAY else [3, 7, 10]
+    ages = ", ".join(span_text(span) for span in options.score_at or [day * DAY for day in days])
+    windows = "7d, 30d, 60d" if seen.before_trial else "1d, 3d, 7d, trial"
+    return ["", f"score_at: [{ages}]    # ages of a trial at which the model learns to score it", f"windows: [{windows}]"]
+
+
+def _signal_lines(seen: Look) -> list[str]:
+    taken: set[str] = set()
+    lines = []
+    for event in seen.names:
+        slug = event_slug(event, taken)
+        taken.add(slug)
+        measures = ["count", "active_days", "days_since_last", "trend", *(f"sum({p})" for p in _summable(seen.events, event))]
+        lines += _signal(slug, guess_kind(event), [event], measures, "+", event_phrase(event), seen.by_account)
+    return lines
+
+
+def _signal(
+    name: str, kind: str, events: list[str], measures: list[str], direction: str, text: str, account: bool, windows: str = ""
+) -> list[str]:
+    scope = ["    scope: account"] if account else []
+    spans = [f"    windows: [{windows}]"] if windows else []
+    return [
+        f"  - name: {name}",
+        f"    kind: {kind}",
+        *scope,
+        f"    events: [{', '.join(yaml_text(event) for event in events)}]",
+        *spans,
+        f"    measures: [{', '.join(measures)}]",
+        f'    direction: "{direction}"' if direction != "free" else "    direction: free",
+        f"    text: {yaml_text(text)}",
+    ]
+
+
+def _summable(events: pl.DataFrame, event: str) -> list[str]:
+    """Return up to three properties that hold different numbers in a sample of an event."""
+    if "properties" not in events.columns:
+        return []
+    texts = events.filter(pl.col("event") == event)["properties"].drop_nulls().head(2_000)
+    if not len(texts) or texts.dtype != pl.String:
+        return []
+    decoded = pl.DataFrame([row for row in texts.str.json_decode(infer_schema_length=None).to_list() if row] or [{}])
+    return [name for name, dtype in decoded.schema.items() if dtype.is_numeric() and decoded[name].n_unique() > 2][:3]
+
+
+def _history_lines(seen: Look) -> list[str]:
+    """Return signals about the account, where accounts have several trials."""
+    if not seen.shared_accounts:
+        return []
+    lines = ["  # What the account as a whole did before. It goes either way, so the data decides the direction."]
+    if not seen.by_account:
+        events = list(seen.names[:5])
+        text = "{distinct_user:colleague|colleagues} active {window}"
+        measures = ["count", "distinct(user)", "trend"]
+        lines += _signal("account_activity", "team_growth", events, measures, "free", text, account=True, windows="7d, 30d")
+    for name, event, what in (
+        ("account_trials", "$trial_started", "trial|trials"),
+        ("account_conversions", "$converted", "earlier conversion|earlier conversions"),
+    ):
+        text = f"the account had {{count:{what}}} {{window}}"
+        lines += _signal(name, "fit", [event], ["count"], "free", text, account=True, windows="30d, 365d")
+    return lines
+
+
+def _suspect_lines(seen: Look) -> list[str]:
+    return [f"  # left out: {one.event} ({one.why})" for one in seen.suspects]
+
+
+_KNOWN = ("user_id", "account_id", "started_at", "ends_at", "closed_at", "converted_at")
+
+
+def _trait_lines(seen: Look) -> list[str]:
+    if seen.trials is None:
+        return []
+    lines = []
+    for column in (name for name in seen.trials.columns if name not in _KNOWN):
+        kind = _trait_type(seen.trials[column])
+        if kind is None:
+            lines.append(f"  # left out: {column} (too many different values to learn from)")
+        else:
+            lines += [f"  - name: {event_slug(column, set())}", f"    column: {yaml_text(column)}", f"    type: {kind}"]
+            lines += [f"    text: {yaml_text(event_words(column) + ': {value}')}"]
+    return ["", "traits:                # facts about the lead", *lines] if any("name:" in line for line in lines) else lines
+
+
+def _trait_type(values: pl.Series) -> str | None:
+    if values.dtype == pl.Boolean:
+        return "flag"
+    if values.dtype.is_numeric():
+        return "number"
+    if values.dtype != pl.String:
+        return None
+    known = values.drop_nulls()
+    if len(known) and known.str.contains(r"^([^@\s]+@)?[\w.-]+\.[a-z]{2,}$").mean() > 0.9:  # type: ignore[operator]
+        return "email_domain"
+    return "category" if known.n_unique() <= 50 else None
+
+
+def _target(seen: Look) -> float:
+    """Return a precision to ask for that is worth a rep's time: twice the base rate, or halfway to certainty if less."""
+    if seen.trials is None or "converted_at" not in seen.trials.columns:
+        return 0.3
+    rate = 1 - seen.trials["converted_at"].null_count() / max(len(seen.trials), 1)
+    return round(min(2 * rate, (1 + rate) / 2), 2) or 0.1
