@@ -210,7 +210,7 @@ def _moment_lines(seen: Look, options: Options) -> list[str]:
     length = options.trial_length or _usual_length(seen)
     days = [0] if seen.before_trial else [3, 5] if length and length <= 7 * DAY else [3, 7, 10]
     ages = ", ".join(span_text(span) for span in options.score_at or [day * DAY for day in days])
-    windows = "7d, 30d, 60d" if seen.before_trial else "1d, 3d, 7d, trial"
+    windows = "30d, 90d" if seen.before_trial else "1d, 7d, trial"
     return ["", f"score_at: [{ages}]    # ages of a trial at which the model learns to score it", f"windows: [{windows}]"]
 
 
@@ -220,7 +220,7 @@ def _signal_lines(seen: Look) -> list[str]:
     for event in seen.names:
         slug = event_slug(event, taken)
         taken.add(slug)
-        measures = ["count", "active_days", "days_since_last", "trend", *(f"sum({p})" for p in _summable(seen.events, event))]
+        measures = ["count", "active_days", "days_since_last", *(f"sum({p})" for p in _summable(seen.events, event))]
         lines += _signal(slug, guess_kind(event), [event], measures, "+", event_phrase(event), seen.by_account)
     return lines
 
@@ -268,7 +268,7 @@ def _history_lines(seen: Look) -> list[str]:
         ("account_conversions", "$converted", "earlier conversion|earlier conversions"),
     ):
         text = f"the account had {{count:{what}}} {{window}}"
-        lines += _signal(name, "fit", [event], ["count"], "free", text, account=True, windows="30d, 365d")
+        lines += _signal(name, "fit", [event], ["count"], "free", text, account=True, windows="90d, 730d")
     return lines
 
 

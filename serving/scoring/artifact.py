@@ -1,0 +1,186 @@
+"""A model version as a folder of text: `booster.txt`, `scorer.json`, `pql.yaml`. No pickle, no project class.
+
+The same bytes lie in the registry, in the model store and in a bucket. Loading checks the hashes before anything is parsed (a
+damaged LightGBM file ends the process instead of raising), then scores the stored examples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import lightgbm as lgb
+import numpy as np
+
+from features.columns import Levels
+from features.definition import Definition, parse
+from features.errors import ArtifactError
+from features.matrix import FeatureBuilder
+from features.traits import levels_of
+from features.windows import Floats
+from serving.scoring.calibration import Sigmoid
+from serving.scoring.decision import Cutoff, Decision, NoCutoff
+from serving.scoring.reference import Reference
+from serving.scoring.scorecard import Scorecard
+
+FORMAT: Final = 1
+BOOSTER, SCORER, DEFINITION = "booster.txt", "scorer.json", "pql.yaml"
+FILES: Final = (BOOSTER, SCORER, DEFINITION)
+TOLERANCE: Final = 1e-9
+"""How far a stored example may be off on another processor; a wrong library or file is off by far more."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Everything that turns a feature row into a decision with reasons.
+
+    `examples` are rows (m, n_columns) with the probabilities (m,) they must get; `training` says what it learned from.
+    """
+
+    booster_text: str
+    definition_text: str
+    levels: Levels
+    scorecard: Scorecard
+    calibration: Sigmoid
+    decision: Decision
+    reference: Reference
+    training: Mapping[str, Any]
+    rung: str
+    examples: Floats
+    expected: Floats
+
+    @cached_property
+    def definition(self) -> Definition:
+        return parse(self.definition_text, DEFINITION)
+
+    @cached_property
+    def builder(self) -> FeatureBuilder:
+        return FeatureBuilder(self.definition, self.levels)
+
+    @cached_property
+    def booster(self) -> lgb.Booster:
+        return lgb.Booster(model_str=self.booster_text)
+
+    @cached_property
+    def version(self) -> str:
+        """A name made of the content: equal bytes, equal version."""
+        return hashlib.sha256(self._scorer_text.encode()).hexdigest()[:12]
+
+    def save(self, folder: Path) -> Path:
+        """Write the three files into a folder, which is made; returns the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {BOOSTER: self.booster_text, DEFINITION: self.definition_text, SCORER: self._scorer_text}
+        for name, text in texts.items():
+            (folder / name).write_bytes(text.encode())
+        return folder
+
+    @cached_property
+    def _scorer_text(self) -> str:
+        facts: dict[str, Any] = {
+            "format": FORMAT,
+            "rung": self.rung,
+            "columns": [{"name": c.name, "unit": c.unit, "meaning": c.meaning} for c in self.builder.columns],
+            "fingerprint": self.builder.fingerprint,
+            "levels": levels_of(self.levels),
+            "scorecard": _plain(asdict(self.scorecard)),
+            "calibration": asdict(self.calibration),
+            "decision": {"kind": type(self.decision).__name__, **asdict(self.decision)},
+            "reference": _plain(asdict(self.reference)),
+            "training": dict(self.training),
+            "examples": {"rows": _nullable(self.examples), "probabilities": self.expected.tolist()},
+            "sha256": {BOOSTER: sha256(self.booster_text), DEFINITION: sha256(self.definition_text)},
+        }
+        facts["sha256"][SCORER] = sha256(_dumped(facts))
+        return _dumped(facts)
+
+
+def _dumped(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, indent=1, sort_keys=True) + "\n"
+
+
+def sha256(text: str) -> str:
+    """Return the SHA-256 of a text's UTF-8 bytes, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in facts.items()}
+
+
+def _nullable(rows: Floats) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in row] for row in rows]
+
+
+def load(folder: Path) -> Artifact:
+    """Return the artifact in a folder, verified.
+
+    Raises
+    ------
+    ArtifactError
+        Where a file is missing, damaged, of another format, or does not score its own examples as it did when trained.
+    """
+    facts = _read_scorer(folder)
+    texts = {name: _verified(folder / name, facts["sha256"][name]) for name in (BOOSTER, DEFINITION)}
+    try:
+        artifact = _artifact(facts, texts[BOOSTER], texts[DEFINITION])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{folder / SCORER}: not a scorer description ({error!r}). Publish the version again.") from None
+    if artifact.builder.fingerprint != facts["fingerprint"]:
+        raise ArtifactError(
+            f"{folder}: this release builds other columns (fingerprint {artifact.builder.fingerprint[:8]}) than the model was "
+            f"trained on ({facts['fingerprint'][:8]}). Train again, or use the matching release."
+        )
+    return artifact
+
+
+def _read_scorer(folder: Path) -> dict[str, Any]:
+    path = folder / SCORER
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}). Name a folder that `pql train` wrote.") from None
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise ArtifactError.wrong_format(path, FORMAT, facts.get("format") if isinstance(facts, dict) else facts)
+    if not isinstance(facts.get("sha256"), dict) or set(facts["sha256"]) != set(FILES):
+        raise ArtifactError.hash_differs(path)
+    # The file's own hash is taken over all of it but that hash.
+    without = {**facts, "sha256": {name: facts["sha256"][name] for name in (BOOSTER, DEFINITION)}}
+    if sha256(_dumped(without)) != facts["sha256"][SCORER]:
+        raise ArtifactError.hash_differs(path)
+    return facts
+
+
+def _verified(path: Path, expected: object) -> str:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}). Publish the version again.") from None
+    if hashlib.sha256(text).hexdigest() != expected:
+        raise ArtifactError.hash_differs(path)
+    return text.decode()
+
+
+def _artifact(facts: Mapping[str, Any], booster: str, definition: str) -> Artifact:
+    card, reference, decision = facts["scorecard"], facts["reference"], dict(facts["decision"])
+    kind = {"Cutoff": Cutoff, "NoCutoff": NoCutoff}[decision.pop("kind")]
+    arrays = {name: np.array(card[name], np.float64) for name in ("points", "center", "scale", "absent")}
+    shares = {name: tuple(values) for name, values in reference["converters"].items()}
+    rows = [[np.nan if value is None else value for value in row] for row in facts["examples"]["rows"]]
+    return Artifact(
+        booster_text=booster,
+        definition_text=definition,
+        levels={name: tuple(values) for name, values in facts["levels"].items()},
+        scorecard=Scorecard(base=card["base"], **arrays),
+        calibration=Sigmoid(**facts["calibration"]),
+        decision=kind(**decision),
+        reference=Reference(np.array(reference["quantiles"]), tuple(reference["ages"]), shares),
+        training=facts["training"],
+        rung=facts["rung"],
+        examples=np.array(rows, np.float64),
+        expected=np.array(facts["examples"]["probabilities"], np.float64),
+    )

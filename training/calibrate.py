@@ -1,0 +1,40 @@
+"""Learning the two numbers that turn margins into probabilities, from margins of rankings that had not seen the lead."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from scipy.special import expit
+
+from features.errors import Refusal
+from features.windows import Floats, Ints
+from serving.scoring.calibration import Sigmoid
+
+SD_SHIFT: Final = 0.5
+SD_SLOPE: Final = 0.15
+"""Prior widths around "no change needed": identity is kept until the data speaks against it, so few conversions cannot hurt."""
+
+
+def calibrate(margins: Floats, converted: Ints, weight: Floats) -> Sigmoid:
+    """Return the sigmoid of highest posterior under normal priors on shift and slope - 1, by Newton's method.
+
+    Raises
+    ------
+    Refusal
+        Where the slope is not positive: then higher margins do not mean more conversions, and the ranking is worthless.
+    """
+    theta = np.array([0.0, 1.0])
+    design = np.column_stack([np.ones_like(margins), margins])
+    prior, center = np.diag([SD_SHIFT**-2, SD_SLOPE**-2]), np.array([0.0, 1.0])
+    for _ in range(100):
+        p = expit(design @ theta)
+        gradient = design.T @ (weight * (p - converted)) + prior @ (theta - center)
+        curvature = (design * (weight * p * (1 - p))[:, None]).T @ design + prior
+        step = np.linalg.solve(curvature, gradient)
+        theta = theta - step
+        if np.abs(step).max() < 1e-12:
+            break
+    if not theta[1] > 0:
+        raise Refusal("no signal: on leads held out, higher scores do not convert more often. Look at the signals and the horizon.")
+    return Sigmoid(slope=float(theta[1]), shift=float(theta[0]))
