@@ -19,8 +19,8 @@ from features.windows import Floats, Ints
 from serving.scoring.decision import Cutoff, Decision, NoCutoff
 from training.snapshots import Snapshots
 
-STRICTEST_RANK: Final = 30
-"""The first cutoff tried flags this many leads: fewer could not pass at 90 % confidence for any promise above a half."""
+FEWEST_LEADS: Final = 30
+"""No cutoff is tried that flags fewer held-out leads than this."""
 CUTOFFS_TRIED: Final = 60
 
 
@@ -34,11 +34,12 @@ def choose_cutoff(probabilities: Floats, table: Snapshots, policy: PrecisionPoli
     table : Snapshots of shape (n,), ordered by as_of
     """
     peaks = np.sort(_peaks(probabilities, table.lead))[::-1]
-    if len(peaks) < STRICTEST_RANK:
-        return _refuse(policy, f"only {len(peaks)} held-out leads; at least {STRICTEST_RANK} are needed to try a cutoff.")
+    strictest = strictest_rank(policy)
+    if len(peaks) < strictest:
+        return _refuse(policy, f"only {len(peaks):,} held-out leads; at least {strictest:,} are needed to try a cutoff.")
     best: Decision | None = None
     n = converted = 0
-    for rank in _ranks(len(peaks)):
+    for rank in _ranks(strictest, len(peaks)):
         threshold = float(peaks[rank - 1])
         n, converted = first_flags(probabilities, table, threshold)
         if binom.sf(converted - 1, n, policy.at_least) > 1 - policy.confidence:
@@ -47,10 +48,15 @@ def choose_cutoff(probabilities: Floats, table: Snapshots, policy: PrecisionPoli
     return best or _refuse(policy, _shortfall(n, converted, policy))
 
 
-def _ranks(n_leads: int) -> Ints:
+def strictest_rank(policy: PrecisionPolicy) -> int:
+    """Return how many leads the first cutoff tried flags: enough for precision half-way from the promise to 1 to pass."""
+    return leads_needed((1 + policy.at_least) / 2, policy) or FEWEST_LEADS
+
+
+def _ranks(strictest: int, n_leads: int) -> Ints:
     """Return how many leads each cutoff tried would flag, strict to lax, evenly spaced on a log scale."""
-    widest = max(STRICTEST_RANK, n_leads // 2)
-    return np.unique(np.geomspace(STRICTEST_RANK, widest, CUTOFFS_TRIED).round().astype(np.int64))
+    widest = max(strictest, n_leads // 2)
+    return np.unique(np.geomspace(strictest, widest, CUTOFFS_TRIED).round().astype(np.int64))
 
 
 def _peaks(probabilities: Floats, lead: Ints) -> Floats:
@@ -104,7 +110,7 @@ def _shortfall(n: int, converted: int, policy: PrecisionPolicy) -> str:
 
 def leads_needed(precision: float, policy: PrecisionPolicy, most: int = 100_000) -> int | None:
     """Return how many leads converting at `precision` would pass the test, None where no number up to `most` would."""
-    for n in np.unique(np.geomspace(STRICTEST_RANK, most, 400).astype(np.int64)):
+    for n in np.unique(np.geomspace(FEWEST_LEADS, most, 400).astype(np.int64)):
         if binom.sf(round(precision * n) - 1, n, policy.at_least) <= 1 - policy.confidence:
             return int(n)
     return None

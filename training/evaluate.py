@@ -1,0 +1,185 @@
+"""How good a version is, from its test predictions alone: every figure here can be recomputed from the file it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+from scipy.stats import beta
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from features.windows import Floats, Ints
+from serving.scoring.decision import Cutoff, Decision
+from training.cutoff import first_flag_rows
+
+RESAMPLES: Final = 200
+LEVEL: Final = 0.95
+PREDICTION_COLUMNS: Final = ("lead_id", "account", "as_of", "trial_day", "probability", "converted", "is_pql", "logistic", "base_rate")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and the 95 % interval around it, from resampling accounts unless said otherwise."""
+
+    value: float
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+Metric = Callable[[Ints | Floats, Floats, Floats], float]
+"""(outcomes, probabilities, weights), each of shape (n,) -> figure."""
+
+
+def log_loss(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
+    """Return the weighted mean log loss in nats."""
+    losses = -(outcomes * np.log(probabilities) + (1 - outcomes) * np.log1p(-probabilities))
+    return float(np.average(losses, weights=weight))
+
+
+def brier(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
+    """Return the weighted mean squared error of the probabilities."""
+    return float(np.average((outcomes - probabilities) ** 2, weights=weight))
+
+
+def observed_to_expected(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
+    """Return conversions seen over conversions predicted; 1 is right on average."""
+    return float((weight * outcomes).sum() / (weight * probabilities).sum())
+
+
+def auc(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
+    """Return the chance that a converter is ranked above another lead; NaN where there is only one outcome."""
+    return float(roc_auc_score(outcomes, probabilities, sample_weight=weight)) if _both(outcomes, weight) else float("nan")
+
+
+def average_precision(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
+    """Return the mean precision over the ranks of converters; NaN where there is only one outcome."""
+    if not _both(outcomes, weight):
+        return float("nan")
+    return float(average_precision_score(outcomes, probabilities, sample_weight=weight))
+
+
+def calibration_slope(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
+    """Return the slope of the outcomes' log-odds on the predicted ones (Cox 1958); 1 is right, less is overconfident."""
+    return _cox(outcomes, probabilities, weight, slope_too=True)[1]
+
+
+def calibration_intercept(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
+    """Return how far predicted log-odds are off on average, slope held at 1 (calibration in the large); 0 is right."""
+    return _cox(outcomes, probabilities, weight, slope_too=False)[0]
+
+
+def _cox(outcomes: Ints | Floats, probabilities: Floats, weight: Floats, *, slope_too: bool) -> tuple[float, float]:
+    """Return intercept and slope of the logistic recalibration, by Newton's method; outcomes may be fractions."""
+    z = logit(probabilities)
+    theta, free = np.array([0.0, 1.0]), slice(0, 2 if slope_too else 1)
+    design = np.column_stack([np.ones_like(z), z])[:, free]
+    for _ in range(50):
+        p = expit(theta[0] + theta[1] * z)
+        curvature = (design * (weight * p * (1 - p))[:, None]).T @ design
+        # Outcomes that a line separates have no finite slope; a touch of ridge keeps the steps finite.
+        step = np.linalg.solve(curvature + 1e-9 * np.eye(len(curvature)), design.T @ (weight * (outcomes - p)))
+        theta[free] += np.clip(step, -5, 5)
+        if np.abs(step).max() < 1e-10:
+            break
+    return float(theta[0]), float(theta[1])
+
+
+def _both(outcomes: Ints | Floats, weight: Floats) -> bool:
+    seen = outcomes[weight > 0]
+    return bool(len(seen) and seen.min() != seen.max())
+
+
+METRICS: Final[dict[str, Metric]] = {
+    "auc": auc,
+    "average_precision": average_precision,
+    "log_loss": log_loss,
+    "brier": brier,
+    "observed_to_expected": observed_to_expected,
+    "calibration_intercept": calibration_intercept,
+    "calibration_slope": calibration_slope,
+}
+
+
+def row_weights(predictions: pd.DataFrame) -> Floats:
+    """Return 1 / (snapshots of the same lead), so that each lead counts once."""
+    count = predictions.groupby("lead_id")["lead_id"].transform("size")
+    return 1.0 / count.to_numpy(np.float64)
+
+
+def bootstrap_weights(accounts: pd.Series, seed: int) -> Floats:
+    """Return how often each row is drawn when accounts are: float64 array of shape (RESAMPLES, n)."""
+    rng = np.random.default_rng(seed)
+    number = pd.factorize(accounts)[0]
+    n = int(number.max()) + 1
+    draws = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return draws[:, number].astype(np.float64)
+
+
+def interval(metric: Metric, outcomes: Ints | Floats, probabilities: Floats, weight: Floats, draws: Floats) -> Interval:
+    """Return a figure with its percentile interval over resampled accounts."""
+    values = [metric(outcomes, probabilities, weight * draw) for draw in draws]
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(metric(outcomes, probabilities, weight), float(low), float(high))
+
+
+def evaluate(predictions: pd.DataFrame, seed: int) -> dict[str, Interval]:
+    """Return every figure of METRICS for test predictions with the columns PREDICTION_COLUMNS."""
+    outcomes, probabilities = predictions["converted"].to_numpy(), predictions["probability"].to_numpy()
+    weight, draws = row_weights(predictions), bootstrap_weights(predictions["account"], seed)
+    return {name: interval(metric, outcomes, probabilities, weight, draws) for name, metric in METRICS.items()}
+
+
+def compare(predictions: pd.DataFrame, first: str, second: str, metric: Metric, seed: int) -> Interval:
+    """Return the figure of column `first` minus that of `second`, paired over the same resampled accounts."""
+    outcomes, weight = predictions["converted"].to_numpy(), row_weights(predictions)
+    one, other = predictions[first].to_numpy(np.float64), predictions[second].to_numpy(np.float64)
+
+    def difference(weights: Floats) -> float:
+        return metric(outcomes, one, weights) - metric(outcomes, other, weights)
+
+    values = [difference(weight * draw) for draw in bootstrap_weights(predictions["account"], seed)]
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(difference(weight), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What became of the leads called PQLs in the test part, each counted when it first crossed the cutoff."""
+
+    leads: int
+    converted: int
+    precision: Interval | None
+    asked_for: float
+    caught: float
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the realised precision reached what was promised; None where nobody was flagged."""
+        return None if self.precision is None else self.precision.value >= self.asked_for
+
+
+def promise(predictions: pd.DataFrame, decision: Decision) -> Promise:
+    """Return the realised precision of PQLs (exact binomial interval) and the share of converters that were PQLs before."""
+    ordered = predictions.sort_values("as_of", kind="stable").reset_index(drop=True)
+    lead = pd.factorize(ordered["lead_id"])[0].astype(np.int64)
+    rows = first_flag_rows(ordered["is_pql"].to_numpy(bool), lead)
+    n, won = len(rows), int(ordered["converted"].to_numpy()[rows].sum())
+    converters = np.unique(lead[ordered["converted"].to_numpy() == 1])
+    caught = float(np.isin(converters, lead[rows]).mean()) if len(converters) else float("nan")
+    precision = exact_interval(won, n) if n and isinstance(decision, Cutoff) else None
+    return Promise(n, won, precision, decision.at_least, caught)
+
+
+def exact_interval(won: int, n: int) -> Interval:
+    """Return a share with its two-sided 95 % Clopper-Pearson interval."""
+    tail = (1 - LEVEL) / 2
+    low = float(beta.ppf(tail, won, n - won + 1)) if won else 0.0
+    high = float(beta.ppf(1 - tail, won + 1, n - won)) if won < n else 1.0
+    return Interval(won / n, low, high)
