@@ -30,7 +30,8 @@ _OPS = {
 }  # fmt: skip
 _MEANINGS = {
     "count": "how often", "active_days": "24-hour days with at least one (counted back from as_of)",
-    "days_since_first": "days since the first one in any window", "days_since_last": "days since the last one",
+    "days_since_first": "days since the first one in any of its windows",
+    "days_since_last": "days since the last one in any of its windows",
     "sum": "sum of {of}", "distinct": "different values of {of}",
     "trend": "this window against the one before it, -1 (stopped) to 1 (new)", "reached": "whether it happened {of} times",
 }  # fmt: skip
@@ -115,7 +116,7 @@ def plan(table: Sequence[Column], definition: Definition, vocabulary: Vocabulary
     series_start, series = vocabulary.series_of_kinds({s.name: row_of[s.name] for s in definition.signals if s.scope == scope})
     sums = _property_rows(mine, row_of, "sum", vocabulary.numbers, len(row_of))
     distincts = _property_rows(mine, row_of, "distinct", vocabulary.codes, len(row_of))
-    ops = [_op(column, row_of, spans, sums, distincts, vocabulary) for column in mine]
+    ops = [_op(column, definition, row_of, spans, sums, distincts, vocabulary) for column in mine]
     return Plan(
         np.array(spans, np.int64), series_start, series, *sums, *distincts, np.array(ops, np.int64).reshape(len(ops), 5)
     )
@@ -152,13 +153,27 @@ def _property_rows(
     return start.astype(np.int64), np.array([row for rows in needed for row in sorted(rows)], np.int64)
 
 
+def _reach(windows: Sequence[Window]) -> tuple[int, int]:
+    """Return the lengths of which the longer one is the signal's widest window: a trial may be older or younger than it."""
+    lengths = [_length(window) for window in windows]
+    longest = max(lengths)
+    return longest, TRIAL if TRIAL in lengths else longest
+
+
 def _op(
-    column: Column, row_of: Mapping[str, int], spans: Sequence[int], sums: Rows, distincts: Rows, vocabulary: Vocabulary
+    column: Column,
+    definition: Definition,
+    row_of: Mapping[str, int],
+    spans: Sequence[int],
+    sums: Rows,
+    distincts: Rows,
+    vocabulary: Vocabulary,
 ) -> tuple[int, int, int, int, int]:
     assert column.measure is not None  # `plan` passes measured columns only
     measure, series = column.measure, row_of[column.owner]
-    span = spans.index(_length(column.window)) if column.window else 0
-    wide = spans.index(2 * _length(column.window)) if measure.how == "trend" and column.window else 0
+    lengths = [_length(column.window)] if column.window else _reach(definition.windows_of(definition.signal_of[column.owner]))
+    span = spans.index(lengths[0])
+    wide = spans.index(2 * lengths[0] if measure.how == "trend" else lengths[-1])
     argument = int(measure.of) if measure.how == "reached" and measure.of else 0
     row = series
     if measure.how in ("sum", "distinct") and measure.of:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from features.definition_text import place, read_yaml, settings_error
 from features.durations import DAY, parse_span, span_text, span_words
@@ -37,6 +38,28 @@ def _plain_name(text: object) -> object:
 
 Name = Annotated[str, BeforeValidator(_plain_name)]
 Span = Annotated[int, BeforeValidator(parse_span)]
+
+
+def _some_time(text: object) -> int:
+    micros = parse_span(text)
+    if micros == 0:
+        raise ValueError("must be longer than nothing")
+    return micros
+
+
+LongSpan = Annotated[int, BeforeValidator(_some_time)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be an IANA zone such as 'Europe/Vienna'") from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+Domain = Annotated[str, AfterValidator(lambda text: text.strip().lower().removeprefix("@"))]
 Scalar = str | bool | int | float
 
 
@@ -81,26 +104,26 @@ _MEASURE = re.compile(r"([a-z_]+)(?:\(\s*([^()]+?)\s*\))?")
 
 
 def parse_measure(text: object) -> object:
-    """Return the measure that a text such as `sum(spend)` stands for; other objects pass for pydantic to judge."""
-    if not isinstance(text, str):
+    """Return the measure that a text such as `sum(spend)` stands for."""
+    if isinstance(text, Measure):
         return text
-    match = _MEASURE.fullmatch(text.strip())
+    match = _MEASURE.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None or match[1] not in MEASURES:
         raise ValueError(f"must be one of {', '.join(MEASURES)}, the first three and reached with (…) where needed")
     how, of = match[1], match[2]
     if (how in ("sum", "distinct", "reached")) != (of is not None):
         needs = "needs a property or number in brackets" if of is None else "takes no brackets"
         raise ValueError(f"{how} {needs}, such as sum(amount), distinct(plan), reached(3)")
-    if how == "reached" and not (of is not None and of.isdigit() and int(of) > 0):
+    if how == "reached" and not re.fullmatch(r"0*[1-9][0-9]{0,8}", of or ""):
         raise ValueError("reached(n) needs a whole number from 1")
     return Measure(how=how, of=of)
 
 
 def parse_window(text: object) -> object:
-    """Return the window that `7d`, `12h` or `trial` stands for; other objects pass for pydantic to judge."""
+    """Return the window that `7d`, `12h` or `trial` stands for."""
     if isinstance(text, Window):
         return text
-    return Window(length=None if text == "trial" else parse_span(text))
+    return Window(length=None if text == "trial" else _some_time(text))
 
 
 class EventMatch(Setting):
@@ -166,7 +189,7 @@ class Trait(Setting):
 class Trial(Setting):
     """When a trial starts, how long it lasts (None: freemium), what closes it."""
 
-    length: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else parse_span(v))] = None
+    length: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else _some_time(v))] = None
     start_event: str | None = None
     closed_by: tuple[str, ...] = ()
     round_start_to: Literal["day"] | None = None
@@ -177,7 +200,7 @@ class Conversion(Setting):
 
     event: str | None = None
     column: str = "converted_at"
-    horizon: Span
+    horizon: LongSpan
 
 
 class PrecisionPolicy(Setting):
@@ -191,7 +214,7 @@ class PrecisionPolicy(Setting):
 class Exclusions(Setting):
     """Leads that are nobody's customers: own staff, competitors, students."""
 
-    email_domains: tuple[str, ...] = ()
+    email_domains: tuple[Domain, ...] = ()
     users: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
 
@@ -210,7 +233,7 @@ class Definition(Setting):
 
     product: str = Field(min_length=1)
     lead: Literal["user", "account"] = "user"
-    timezone: str | None = None
+    timezone: Zone | None = None
     trial: Trial = Trial()
     conversion: Conversion
     score_at: tuple[Span, ...] = Field(min_length=1)
@@ -258,6 +281,8 @@ def _problems(definition: Definition) -> Iterator[str]:
     if not definition.signals and not definition.traits:
         yield "signals: at least one signal or trait is needed, got none. Draft them with `pql init`."
     yield from _window_problems(definition)
+    yield from _trait_problems(definition)
+    yield from _filter_problems(definition)
     books = {book.id for book in definition.playbooks}
     for signal in definition.signals:
         yield from _signal_problems(definition, signal)
@@ -288,6 +313,27 @@ def _signal_problems(definition: Definition, signal: Signal) -> Iterator[str]:
         yield f"signals.{signal.name}.measures: trend needs a window of fixed length, got only 'trial'."
 
 
+def _trait_problems(definition: Definition) -> Iterator[str]:
+    for trait in definition.traits:
+        if trait.text.names - TRAIT_FACTS:
+            yield f"traits.{trait.name}.text: must quote only {{value}}, got {trait.text.source!r}."
+        if trait.source in (*OUTCOME_COLUMNS, definition.conversion.column):
+            yield (
+                f"traits.{trait.name}.column: {trait.source!r} tells the outcome; a model that sees it predicts the past. "
+                "Leave it out."
+            )
+    if definition.exclude.email_domains and not any(trait.type == "email_domain" for trait in definition.traits):
+        yield "exclude.email_domains: needs a trait of type email_domain, whose addresses it is about, got none."
+
+
+def _filter_problems(definition: Definition) -> Iterator[str]:
+    matches = [match for signal in definition.signals for match in signal.events if match.where]
+    for event in dict.fromkeys(match.event for match in matches):
+        filters = {repr(sorted(match.where.items())) for match in matches if match.event == event}
+        if len(filters) > MOST_FILTERS:
+            yield f"signals: at most {MOST_FILTERS} different filters on one event, got {len(filters)} on {event!r}."
+
+
 def facts_of(signal: Signal) -> frozenset[str]:
     """The facts that a signal's sentence may quote: its measures, the window in words, and when it last happened."""
     last = {"last"} if any(measure.how == "days_since_last" for measure in signal.measures) else set()
@@ -295,6 +341,10 @@ def facts_of(signal: Signal) -> frozenset[str]:
 
 
 PLAYBOOK_FACTS = frozenset({"product", "reason"})
+TRAIT_FACTS = frozenset({"value"})
+OUTCOME_COLUMNS = ("ends_at", "closed_at", "converted_at")
+# Every combination of an event's filters is a kind of its own: 4,096 of them read in milliseconds, 2 to the 20 in seconds.
+MOST_FILTERS = 12
 
 
 def _window_problems(definition: Definition) -> Iterator[str]:

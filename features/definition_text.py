@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 import yaml
@@ -18,6 +18,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is there twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -38,10 +40,12 @@ def read_yaml(text: str, where: str) -> tuple[dict[str, Any], yaml.Node | None]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidSetting(f"{where} line {line}: not valid YAML: {error.problem}. Mend the line.") from None
+    except RecursionError:
+        raise InvalidSetting(f"{where}: not valid YAML: nested too deeply. Mend the brackets.") from None
     except yaml.YAMLError as error:
         raise InvalidSetting(f"{where}: not valid YAML: {error}. Save it as UTF-8 text.") from None
     if not isinstance(raw, dict):
-        raise InvalidSetting.at(where, "must be a list of settings such as `product: …`", type(raw).__name__)
+        raise InvalidSetting.at(where, "must be settings such as `product: …`", type(raw).__name__)
     return raw, root
 
 
@@ -71,7 +75,7 @@ def settings_error(
     """Return the first validation error as one sentence: file, line, key, what it must be, what it got, what to do."""
     # A misspelt key shows up twice, as unknown and as missing: the former says what to mend.
     first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    path = [step for step in first["loc"] if not (isinstance(step, str) and step.startswith(("function-", "nullable")))]
+    path = _path(first["loc"])
     line = place(root, path)
     spot = f"{where}{f' line {line}' if line else ''}"
     key = _key(path, raw)
@@ -80,12 +84,35 @@ def settings_error(
         return InvalidSetting(f"{spot}: unknown key {key}.{suggestion(str(path[-1]), known)} Known here: {', '.join(known)}.")
     if first["type"] == "missing":
         return InvalidSetting(f"{spot}: {key} is missing; it must be given. See the example in the README.")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    must = _must(first["type"], first["msg"], first.get("ctx", {}))
     if not path:
-        return InvalidSetting(f"{where}: {message}")
-    must = message if message.startswith(("must", "needs", "reached", "sum", "distinct")) else f"must be {message}"
-    guess = suggestion(str(first["input"]), str(first.get("ctx", {}).get("expected", "")).replace("'", "").split(", "))
+        return InvalidSetting(f"{where}: {must}")
+    expected = first.get("ctx", {}).get("expected")
+    guess = suggestion(str(first["input"]), expected.replace("'", "").replace(" or ", ", ").split(", ")) if expected else ""
     return InvalidSetting(f"{spot}: {key} {must}, got {first['input']!r}.{guess}")
+
+
+_MUST = {
+    "string_type": "must be a text", "string_too_short": "must be a text of at least one letter",
+    "tuple_type": "must be a list", "too_short": "must be a list of at least {min_length}",
+    "too_long": "must be a list of at most {max_length}", "dict_type": "must be keys with values",
+    "model_type": "must be keys with values", "invalid_key": "must be a key written as a text",
+}  # fmt: skip
+_UNION_TAGS = frozenset({"str", "bool", "int", "float"})
+
+
+def _must(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """Return what pydantic wanted, in the words of someone who edits YAML."""
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    return _MUST[kind].format(**context) if kind in _MUST else f"must be {message.removeprefix('Input should be ')}"
+
+
+def _path(steps: Iterable[str | int]) -> list[str | int]:
+    """Return the keys and positions of an error without the names that pydantic gives to its own validators."""
+    path = [step for step in steps if not (isinstance(step, str) and step.startswith(("function-", "nullable")))]
+    tagged = len(path) > 1 and isinstance(path[-2], int) and path[-1] in _UNION_TAGS
+    return path[:-1] if tagged else path
 
 
 def _key(path: list[str | int], raw: object) -> str:
@@ -113,7 +140,7 @@ def _fields_at(model: type[BaseModel], path: list[str | int]) -> list[str]:
     return list(current.model_fields)
 
 
-def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 
-from features.definition import Definition
+from features.definition import Definition, Exclusions
 from features.errors import InvalidInput
+from features.exclusions import is_excluded
 from features.rejections import Sieve
 from features.times import INSTANT, instants
-from features.traits import domain_of
 from features.vocabulary import vocabulary
 
 EVENT_COLUMNS = ("user_id", "account_id", "event", "timestamp", "received_at", "message_id", "properties")
@@ -37,14 +37,15 @@ def clean_events(raw: pl.DataFrame, definition: Definition) -> tuple[pl.DataFram
     need("events", raw, ("user_id", "event", "timestamp"))
     if not len(raw):
         raise InvalidInput.empty("events")
-    frame = _shaped(raw)
+    frame = _shaped(raw).with_columns(given=pl.col("timestamp"))
     for column in ("timestamp", "received_at"):
         frame = instants(frame, column, definition.timezone)
     sieve = Sieve("events")
     show = ("user_id", "event", "timestamp")
     frame = sieve.refuse(frame, blank("user_id"), "user_id is empty", show)
     frame = sieve.refuse(frame, blank("event"), "event has no name", show)
-    frame = sieve.refuse(frame, pl.col("timestamp").is_null(), "timestamp is no time with a zone", show)
+    as_given = ("user_id", "event", pl.col("given").alias("timestamp"))
+    frame = sieve.refuse(frame, pl.col("timestamp").is_null(), "timestamp is no time with a zone", as_given).drop("given")
     frame = sieve.refuse(frame, pl.col("timestamp") < EARLIEST, "timestamp lies before 1990", show)
     frame = _refuse_broken_properties(frame, definition, sieve)
     frame = _once(frame)
@@ -62,16 +63,33 @@ def need(table: str, frame: pl.DataFrame, columns: tuple[str, ...]) -> None:
 
 def blank(column: str) -> pl.Expr:
     """Whether an identifier is missing: null or only spaces."""
-    return pl.col(column).str.strip_chars().str.len_chars().fill_null(0) == 0
+    return pl.col(column).cast(pl.String).str.strip_chars().str.len_chars().fill_null(0) == 0
 
 
 def _shaped(raw: pl.DataFrame) -> pl.DataFrame:
     """Return all canonical columns, identifiers as texts and properties as JSON text."""
     frame = raw.with_columns(pl.lit(None).alias(name) for name in EVENT_COLUMNS if name not in raw.columns)
     if isinstance(frame.schema["properties"], pl.Struct):
-        frame = frame.with_columns(pl.col("properties").struct.json_encode())
+        known = pl.col("properties").is_not_null()
+        frame = frame.with_columns(pl.when(known).then(pl.col("properties").struct.json_encode()).alias("properties"))
     texts = ("user_id", "account_id", "event", "message_id", "properties")
-    return frame.select(EVENT_COLUMNS).with_columns(pl.col(texts).cast(pl.String))
+    return _as_texts("events", frame.select(EVENT_COLUMNS), texts).with_columns(_or_null("account_id"))
+
+
+def _as_texts(table: str, frame: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    for column in columns:
+        try:
+            frame = frame.with_columns(pl.col(column).cast(pl.String))
+        except pl.exceptions.PolarsError:
+            raise InvalidInput(
+                f"{table}: {column} must be texts, got {frame.schema[column]} that cannot be read as such.", column
+            ) from None
+    return frame
+
+
+def _or_null(column: str) -> pl.Expr:
+    """Return identifiers with null for blank ones, so that leads without an account do not share one."""
+    return pl.when(~blank(column)).then(pl.col(column)).alias(column)
 
 
 def _refuse_broken_properties(frame: pl.DataFrame, definition: Definition, sieve: Sieve) -> pl.DataFrame:
@@ -95,7 +113,7 @@ def is_json_object(text: str) -> bool:
 
 def _once(frame: pl.DataFrame) -> pl.DataFrame:
     """Return each event once: by message_id where there is one, else by all of what it says."""
-    named = pl.col("message_id").is_not_null()
+    named = ~blank("message_id")
     with_id = frame.filter(named).unique("message_id", keep="first", maintain_order=True)
     said = ["user_id", "account_id", "event", "timestamp", "properties"]
     without = frame.filter(~named).unique(said, keep="first", maintain_order=True)
@@ -106,28 +124,31 @@ def clean_trials(raw: pl.DataFrame, events: pl.DataFrame, definition: Definition
     """Return the canonical trials and what was refused.
 
     - user_id is there once -> users with contradicting rows are refused
-    - started_at is there and nothing ends, closes or converts before it -> else the row is refused
+    - started_at is there, every time is one, and nothing ends, closes or converts before the start -> else the row is refused
     - every trait of the definition has its column -> else InvalidInput
     - what the table does not know (closed, converted, end) comes from the definition and the events
     """
     need("trials", raw, ("user_id", "started_at", *(trait.source for trait in definition.traits)))
     if definition.conversion.event is None:
         need("trials", raw, (definition.conversion.column,))
-    frame = raw.unique(maintain_order=True).with_columns(pl.col("user_id").cast(pl.String))
+    frame = raw.unique(maintain_order=True)
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in ("account_id",) if name not in raw.columns)
-    frame = frame.with_columns(pl.col("account_id").cast(pl.String))
+    frame = _as_texts("trials", frame, ("user_id", "account_id")).with_columns(_or_null("account_id"))
     frame = _with_outcomes(_renamed_conversion(frame, definition), events, definition)
+    frame = frame.with_columns(pl.col(column).alias(_given(column)) for column in TRIAL_TIMES)
     for column in TRIAL_TIMES:
         frame = instants(frame, column, definition.timezone)
     if definition.trial.round_start_to == "day":
         frame = frame.with_columns(pl.col("started_at").dt.truncate("1d"))
     sieve = Sieve("trials")
-    frame = _refuse_trials(frame, sieve)
+    frame = _refuse_trials(frame, sieve).drop(map(_given, TRIAL_TIMES))
     if definition.trial.length is not None:
         length = pl.duration(microseconds=definition.trial.length)
         frame = frame.with_columns(pl.col("ends_at").fill_null(pl.col("started_at") + length))
     if not len(frame):
         raise InvalidInput(f"trials: no usable row. {' '.join(map(str, sieve))}", hint="Mend the table.")
+    if definition.exclude == Exclusions():
+        return frame, sieve
     return _without_excluded(frame, definition), sieve
 
 
@@ -138,11 +159,20 @@ def _renamed_conversion(frame: pl.DataFrame, definition: Definition) -> pl.DataF
     return frame.drop("converted_at", strict=False).rename({column: "converted_at"})
 
 
+def _given(column: str) -> str:
+    return f"{column} as given"
+
+
 def _refuse_trials(frame: pl.DataFrame, sieve: Sieve) -> pl.DataFrame:
     show = ("user_id", *TRIAL_TIMES)
     frame = sieve.refuse(frame, blank("user_id"), "user_id is empty", show)
     frame = sieve.refuse(frame, pl.col("user_id").is_duplicated(), "user_id is there more than once", show)
-    frame = sieve.refuse(frame, pl.col("started_at").is_null(), "started_at is no time with a zone", show)
+    frame = sieve.refuse(frame, blank(_given("started_at")), "started_at is empty", show)
+    for column in TRIAL_TIMES:
+        unreadable = pl.col(column).is_null() & ~blank(_given(column))
+        as_given = ("user_id", pl.col(_given(column)).alias(column))
+        frame = sieve.refuse(frame, unreadable, f"{column} is no time with a zone", as_given)
+    frame = sieve.refuse(frame, pl.col("started_at") < EARLIEST, "started_at lies before 1990", show)
     for column in ("ends_at", "closed_at", "converted_at"):
         # An end on the day of a start that is known to the minute only looks earlier when one of the two is a date.
         early = pl.col(column).dt.truncate("1d") < pl.col("started_at").dt.truncate("1d")
@@ -179,20 +209,20 @@ def derive_trials(events: pl.DataFrame, definition: Definition) -> pl.DataFrame:
             f"events: no {start!r} event, so no trial can be derived.", "trial.start_event", "Name the event that starts a trial."
         )
     first = begun.sort("timestamp").group_by("user_id", maintain_order=True)
+    sources = [trait.source for trait in definition.traits]
     trials = first.agg(pl.col("timestamp").first().alias("started_at"), pl.col("account_id").drop_nulls().first())
-    return trials.with_columns(pl.lit(None, pl.String).alias(trait.source) for trait in definition.traits)
+    return trials.with_columns(pl.lit(None, pl.String).alias(source) for source in dict.fromkeys(sources))
 
 
 def _without_excluded(frame: pl.DataFrame, definition: Definition) -> pl.DataFrame:
     """Return the trials of leads that are not on the definition's exclusion lists."""
-    excluded = definition.exclude
-    keep = ~pl.col("user_id").is_in(excluded.users) & ~pl.col("account_id").is_in(excluded.accounts).fill_null(value=False)
-    domains = set(excluded.email_domains)
-    for trait in definition.traits:
-        if trait.type == "email_domain" and domains:
-            mine = [domain_of(value) in domains for value in frame[trait.source]]
-            frame = frame.filter(~pl.Series(mine, dtype=pl.Boolean))
-    return frame.filter(keep)
+    sources = {trait.name: trait.source for trait in definition.traits}
+    rows = frame.select("user_id", "account_id", *dict.fromkeys(sources.values())).iter_rows(named=True)
+    out = [
+        is_excluded(definition, row["user_id"], row["account_id"], {name: row[source] for name, source in sources.items()})
+        for row in rows
+    ]
+    return frame.filter(~pl.Series(out, dtype=pl.Boolean))
 
 
 def data_end(events: pl.DataFrame, trials: pl.DataFrame) -> int:

@@ -79,7 +79,9 @@ def _same(value: object) -> object:
     """Return numbers that are equal in one form, so that 1 and 1.0 are one value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    return float(value) if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value
+    return (int(value) if value.is_integer() else value) if math.isfinite(value) else None
 
 
 def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> Readings:
@@ -88,7 +90,8 @@ def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> Readings:
     Only rows whose event has properties to read are looked at one by one; the others are mapped all at once.
     """
     bases = {name: reading.base for name, reading in vocabulary.readings.items()}
-    kinds = events["event"].replace_strict(bases, return_dtype=pl.Int64).to_numpy().copy()
+    # A definition of traits alone has no events; polars then forgets the type.
+    kinds = events["event"].replace_strict(bases, return_dtype=pl.Int64).to_numpy().astype(np.int64)
     numbers = np.full((len(vocabulary.numbers), len(events)), math.nan)
     codes = np.full((len(vocabulary.codes), len(events)), -1, np.int64)
     codes[vocabulary.codes.index(USER)] = events["user"].to_numpy()

@@ -50,12 +50,12 @@ def _part(
     if name is None:
         return literal, None, None
     if not name.isidentifier() or conversion:
-        raise ValueError(f"braces must hold a plain fact such as {{count}}, got {{{name}}}")
+        raise ValueError(f"must have only plain facts such as {{count}} in braces, not {{{name}}}")
     if not spec:
         return literal, name, None
     one, bar, many = spec.partition("|")
     if not bar:
-        raise ValueError(f"{{{name}:…}} must give both forms, such as {{{name}:invite|invites}}")
+        raise ValueError(f"must give both forms of {{{name}:…}}, such as {{{name}:invite|invites}}")
     return literal, name, (one, many)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -30,7 +30,7 @@ class Sieve:
     table: str
     rejections: list[Rejection] = field(default_factory=list)
 
-    def refuse(self, frame: pl.DataFrame, bad: pl.Expr, reason: str, show: tuple[str, ...]) -> pl.DataFrame:
+    def refuse(self, frame: pl.DataFrame, bad: pl.Expr, reason: str, show: Sequence[str | pl.Expr]) -> pl.DataFrame:
         """Return the rows that are not bad; the others are counted under `reason`, showing the columns `show`."""
         flag = frame.select(bad.fill_null(value=True).alias("bad"))["bad"]
         if flag.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -10,8 +11,14 @@ import polars as pl
 from features.errors import InvalidInput, InvalidSetting, NaiveTimestamp
 
 INSTANT = pl.Datetime("us", "UTC")
-_ZONED = r"(?i)(z|[+-]\d{2}:?\d{2})$"
 _MICRO = 1_000_000
+# The spellings that tables and requests both understand; each library alone takes some that the other does not.
+_DATE = r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
+_ZONE = r" ?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
+_ISO = f"^{_DATE}(?:[Tt ]{_CLOCK}(?:{_ZONE})?)?$"
+_ZONED = f":.*{_ZONE}$"
+_NO_SECONDS = f"^(.{{16}})((?:{_ZONE})?)$"
 
 
 def zone(name: str) -> tzinfo:
@@ -59,8 +66,10 @@ def _localised(times: pl.Series, column: str, timezone: str | None) -> pl.Series
 
 
 def _from_text(texts: pl.Series, column: str, timezone: str | None) -> pl.Series:
-    plain = texts.str.strip_chars().str.replace(" ", "T", literal=True)
-    zoned = plain.str.contains(_ZONED) & (plain.str.len_chars() > 10)
+    plain = texts.str.strip_chars()
+    plain = plain.zip_with(plain.str.contains(_ISO), pl.Series([None], dtype=pl.String))
+    plain = plain.str.replace("[t ]", "T").str.replace(_NO_SECONDS, "${1}:00${2}")
+    zoned = plain.str.contains(_ZONED)
     aware = plain.zip_with(zoned, pl.Series([None], dtype=pl.String)).str.to_datetime(
         "%+", time_unit="us", time_zone="UTC", strict=False
     )
@@ -86,17 +95,26 @@ def parse_instant(text: object, field: str, timezone: str | None = None) -> int:
     >>> parse_instant("1970-01-01T01:00:00+01:00", "timestamp")
     0
     """
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        moment = None
+    moment = _read(text)
     if moment is None:
         raise InvalidInput(f"{field} must be an ISO 8601 time, got {text!r}.", field, "Write it like 2026-03-01T09:00:00Z.")
-    if moment.tzinfo is None:
-        if timezone is None:
-            raise NaiveTimestamp.of(field, text)
-        moment = moment.replace(tzinfo=zone(timezone))
-    return micros(moment)
+    if moment.tzinfo is not None:
+        return micros(moment)
+    if timezone is None:
+        raise NaiveTimestamp.of(field, text)
+    instant = micros(moment.replace(tzinfo=zone(timezone)))
+    if moment_of(instant).astimezone(zone(timezone)).replace(tzinfo=None) != moment:
+        raise InvalidInput(f"{field}: a clock change skips {text!r} in {timezone}.", field, "Write it with its zone.")
+    return instant
+
+
+def _read(text: object) -> datetime | None:
+    if not isinstance(text, str) or not re.search(_ISO, text.strip()):
+        return None
+    try:
+        return datetime.fromisoformat(text.strip().upper())
+    except ValueError:
+        return None
 
 
 def micros(moment: datetime) -> int:

@@ -35,37 +35,46 @@ def domain_of(address: object) -> str | None:
 
 
 def learn_levels(definition: Definition, traits: Mapping[str, Sequence[object]]) -> dict[str, tuple[str, ...]]:
-    """Return the categories worth a column, per category trait, most frequent first."""
+    """Return the categories worth a column, per category trait, most frequent first, ties in order of the alphabet."""
     found = {}
     for trait in definition.traits:
         if trait.type == "category":
-            counts = Counter(str(value) for value in traits[trait.name] if value is not None)
-            frequent = [level for level, count in counts.most_common() if count >= MIN_LEVEL_COUNT]
+            counts = Counter(level for level in map(level_of, traits[trait.name]) if level is not None)
+            ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            frequent = [level for level, count in ranked if count >= MIN_LEVEL_COUNT]
             found[trait.name] = tuple(frequent[:MAX_LEVELS])
     return found
 
 
+def level_of(value: object) -> str | None:
+    """Return the category that a value names, None where it names none; 3 and 3.0 are one category."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def trait_column(column: Column, trait: Trait, values: Sequence[object]) -> Floats:
     """Return one trait column: float64 array of shape (n,), NaN where the value is not known."""
-    known: dict[object, float] = {}
-    for value in set(values):
-        known[value] = trait_number(column, trait, value)
-    return np.array([known[value] for value in values], dtype=np.float64)
+    # By spelling, because 1, 1.0 and True are equal to a set, and a list is nothing that a set can hold.
+    spelled = [repr(value) for value in values]
+    known = {text: trait_number(column, trait, value) for text, value in dict(zip(spelled, values, strict=True)).items()}
+    return np.array([known[text] for text in spelled], dtype=np.float64)
 
 
 def trait_number(column: Column, trait: Trait, value: object) -> float:
     """Return what one value of a trait means for a column."""
-    if value is None:
+    level = level_of(value)
+    if level is None:
         return math.nan
     if trait.type == "category":
-        return float(str(value) == column.level)
+        return float(level == column.level)
     if trait.type == "email_domain":
         domain = domain_of(value)
         return math.nan if domain is None else float(domain not in FREE_MAIL)
     if isinstance(value, bool):
         return float(value)
     if trait.type == "flag":
-        return {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}.get(str(value).lower(), math.nan)
+        return {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}.get(level.lower(), math.nan)
     return number(value)
 
 

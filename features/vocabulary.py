@@ -97,7 +97,9 @@ def matches(wanted: Mapping[str, Sequence[Scalar]], properties: Mapping[str, obj
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, bool) or value is None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
         return str(value).lower()
     number_or_nan = number(value)
     return str(value) if math.isnan(number_or_nan) else number_or_nan

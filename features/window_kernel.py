@@ -33,7 +33,7 @@ def tally_series(s, b, age, counts, days, last_day, first_age, last_age):
     counts[s, b] += 1.0
     if last_age[s] < 0:
         last_age[s] = age
-    first_age[s] = age
+    first_age[s, b] = age
     # The newest event of a day is met first, so its span is the narrowest in which that day counts as active.
     day = (age - 1) // DAY
     if last_day[s] != day:
@@ -47,6 +47,14 @@ def widen(tally):
     for row in range(tally.shape[0]):
         for b in range(1, tally.shape[1]):
             tally[row, b] += tally[row, b - 1]
+
+
+@njit
+def oldest(ages, b):
+    """Return the age of the oldest event in span b, -1 where it holds none."""
+    while b >= 0 and ages[b] < 0:
+        b -= 1
+    return ages[b] if b >= 0 else -1
 
 
 @njit
@@ -67,9 +75,9 @@ def column(op, row, b, wide, argument, counts, days, first_age, last_age, totals
     if op == ACTIVE_DAYS:
         return days[row, b]
     if op == DAYS_SINCE_FIRST:
-        return days_since(first_age[row])
+        return days_since(oldest(first_age[row], max(b, wide)))
     if op == DAYS_SINCE_LAST:
-        return days_since(last_age[row])
+        return days_since(last_age[row] if counts[row, max(b, wide)] > 0.0 else -1)
     if op == SUM:
         return totals[row, b]
     if op == DISTINCT:
@@ -87,8 +95,8 @@ def measure_all(
     n_spans = len(lengths)
     counts, days = np.empty((n_series, n_spans)), np.empty((n_series, n_spans))
     totals, distinct = np.empty((len(sum_rows), n_spans)), np.empty((len(distinct_rows), n_spans))
-    first_age, last_age = np.empty(n_series, np.int64), np.empty(n_series, np.int64)
-    last_day = np.empty(n_series, np.int64)
+    first_age = np.empty((n_series, n_spans), np.int64)
+    last_age, last_day = np.empty(n_series, np.int64), np.empty(n_series, np.int64)
     seen = np.full((len(distinct_rows), n_codes), -1)
     spans, order, place = np.empty(n_spans, np.int64), np.empty(n_spans, np.int64), np.empty(n_spans, np.int64)
     for i in range(len(leads)):

@@ -80,7 +80,8 @@ class Plan:
     distinct_start, distinct_rows : the same for the rows of `codes` whose values it tells apart
     ops : int64 array of shape (n_columns, 5): Op, row, span, wider span, threshold
         The row is a series, or for SUM and DISTINCT a position in `sum_rows` and `distinct_rows`.
-        The wider span is read by TREND only, the threshold by REACHED only.
+        TREND compares the span with the wider one; days since first or last look into the longer of the two, which differ
+        where one of them is TRIAL. The threshold is read by REACHED only.
     """
 
     lengths: Ints

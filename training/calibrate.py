@@ -11,9 +11,9 @@ from features.errors import Refusal
 from features.windows import Floats, Ints
 from serving.scoring.calibration import Sigmoid
 
-SD_SHIFT: Final = 0.5
-SD_SLOPE: Final = 0.15
-"""Prior widths around "no change needed": identity is kept until the data speaks against it, so few conversions cannot hurt."""
+SD_SHIFT: Final = 1.0
+SD_SLOPE: Final = 0.5
+"""Prior widths around "no change needed": a few dozen conversions outweigh them, fewer cannot do harm."""
 
 
 def calibrate(margins: Floats, converted: Ints, weight: Floats) -> Sigmoid:

@@ -392,3 +392,9 @@ def _messages(rng: Generator, log: pl.DataFrame) -> pl.DataFrame:
     )
     twice = sent.filter(pl.Series(rng.random(n) < 0.005))
     return pl.concat([sent, twice]).sort("received_at", "message_id")
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(*write(simulate(), Path(sys.argv[1])), sep="\n")

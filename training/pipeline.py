@@ -101,11 +101,14 @@ def _levels(data: Dataset, leads: Leads, table: Snapshots, parts: Split) -> dict
 def _artifact(
     data: Dataset, text: str, builder: FeatureBuilder, rows: Floats, table: Snapshots, parts: Split, fitted: Fitted
 ) -> Artifact:
-    learn = table.take(parts.fit)
-    calibration = calibrate(fitted.out_of_fold, learn.converted, learn.weight)
+    unseen = fitted.out_of_fold
+    if parts.cutoff is not None:
+        # Calibration may look at the cutoff part too: it keeps the order, and the promise is about ranks only.
+        unseen = np.concatenate([unseen, fitted.ranking.margins(rows[parts.cutoff])])
+    older = table.take(parts.learned)
+    calibration = calibrate(unseen, older.converted, older.weight)
     held = parts.fit if parts.cutoff is None else parts.cutoff
-    margins = fitted.out_of_fold if parts.cutoff is None else fitted.ranking.margins(rows[held])
-    probabilities = calibration.probabilities(margins)
+    probabilities = calibration.probabilities(unseen[-len(held) :])
     held_table = table.take(held)
     examples = rows[parts.test[np.linspace(0, len(parts.test) - 1, EXAMPLES).astype(np.int64)]]
     return Artifact(

@@ -1,0 +1,259 @@
+"""The command line: each verb calls the room that does the work, and says in words or JSON what came of it.
+
+Exit codes: 0 done, 2 bad input or definition, 3 honest refusal, 1 our fault.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from features.durations import parse_span
+from features.errors import InvalidInput, PQLError
+from features.times import moment_of, parse_instant
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+DEFAULT_MODEL = "pql-scorer@champion"
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+data_argument = click.argument("data", type=click.Path(path_type=Path))
+trials_option = click.option("--trials", type=click.Path(path_type=Path), help="Trials table; without it the events tell.")
+format_option = click.option("--format", "form", type=click.Choice(["parquet", "csv", "jsonl"]), help="Else the name tells.")
+model_option = click.option("--model", default=DEFAULT_MODEL, show_default=True, help="NAME@alias, NAME/version or a folder.")
+
+
+class _Verbs(click.Group):
+    """Turns every error we raise on purpose into its sentence and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().invoke(ctx)
+        except PQLError as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pql-scoring-service")
+def main() -> None:
+    """Find the trial users who will pay, and say why."""
+
+
+def span(_: click.Context, __: click.Parameter, value: str | None) -> Any:  # noqa: ANN401 - click's signature
+    """Read `14d`, or a list such as `1d,3d`."""
+    try:
+        return None if value is None else tuple(parse_span(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@main.command()
+@data_argument
+@format_option
+@trials_option
+@click.option("--conversion", help="Name of the event that is the conversion.")
+@click.option("--horizon", callback=span, help="Within which time it must happen, such as 30d.")
+@click.option("--trial-length", callback=span, help="Such as 14d.")
+@click.option("--score-at", callback=span, help="Ages of a trial to score it at, such as 1d,3d,7d.")
+@click.option("--lead", type=click.Choice(["user", "account"]), default="user", show_default=True, help="What is scored.")
+@click.option("--product", default="My product", help="What the product is called in messages.")
+@click.option("-o", "out", type=click.Path(path_type=Path), default=Path("pql.yaml"), show_default=True)
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@as_json
+def init(
+    data: Path, form: str | None, trials: Path | None, conversion: str | None, horizon: tuple[int] | None,
+    trial_length: tuple[int] | None, score_at: tuple[int, ...] | None, lead: str, product: str, out: Path, *,
+    force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Draft a definition from raw events."""
+    from features.definition import parse
+    from features.sources import files
+    from training.draft import Options, draft, look
+
+    if out.exists() and not force:
+        raise InvalidInput(f"{out} is there already.", hint="Name another file with -o, or overwrite it with --force.")
+    options = Options(
+        product, lead, conversion, horizon and horizon[0], trial_length and trial_length[0], score_at or ()
+    )
+    with steps() as step:
+        step("reading events")
+        events = files.read(data, form)
+        seen = look(events, None if trials is None else files.read(trials, form), options)
+        text = draft(seen, options)
+    definition = parse(text, out.name)
+    out.write_text(text, encoding="utf-8")
+    left_out = [f"{one.event}: {one.why}" for one in seen.suspects]
+    facts = {"definition": str(out), "signals": [signal.name for signal in definition.signals], "left_out": left_out}
+    lines = [f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. Read it, edit it, then:"]
+    lines += [f"  left out {line}" for line in left_out]
+    lines += [f"  pql train {data}{f' --trials {trials}' if trials else ''} -d {out}"]
+    say(facts, lines, as_json)
+
+
+@main.command()
+@data_argument
+@click.option("-d", "--definition", type=click.Path(path_type=Path), default=Path("pql.yaml"), show_default=True)
+@trials_option
+@format_option
+@click.option("--test-from", help="Trials that start from this date on judge the model, such as 2026-03-01.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/latest"), show_default=True)
+@as_json
+def train(
+    data: Path, definition: Path, trials: Path | None, form: str | None, test_from: str | None, out: Path, *, as_json: bool
+) -> None:
+    """Learn, calibrate, judge and register a version; promote it if it is better."""
+    from training.record import REPORT, figures
+    from training.run import run
+    from training.words import summary
+
+    with steps() as step:
+        outcome = run(data, trials, definition, out, form, test_from, step)
+    trained = outcome.trained
+    facts = {
+        "folder": str(outcome.folder), "report": str(outcome.folder / REPORT), "registered": outcome.number,
+        "version": trained and trained.artifact.version, "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
+        "figures": figures(trained) if trained else {}, "rejections": [str(one) for one in outcome.rejections],
+    }  # fmt: skip
+    say(facts, summary(outcome), as_json)
+    if outcome.refusal is not None:
+        raise outcome.refusal
+
+
+@main.command()
+@data_argument
+@trials_option
+@format_option
+@click.option("--as-of", help="The moment to score at, such as 2026-03-01T09:00:00Z; default: the end of the data.")
+@click.option("--reasons", type=click.IntRange(0, 20), default=3, show_default=True, help="How many reasons at most.")
+@click.option("-o", "out", type=click.Path(path_type=Path), default=Path("leads.parquet"), show_default=True)
+@model_option
+@as_json
+def score(
+    data: Path, trials: Path | None, form: str | None, as_of: str | None, reasons: int, out: Path, model: str, *, as_json: bool
+) -> None:
+    """Score every open trial of a file."""
+    from features.sources import files
+    from serving.batch import read_for, score_open
+    from serving.scoring.scorer import Scorer
+
+    with model_folder(model) as folder, bar("leads") as tick:
+        scorer = Scorer.from_folder(folder)
+        read = read_for(scorer, files.read(data, form), None if trials is None else files.read(trials, form))
+        moment = None if as_of is None else parse_instant(as_of, "--as-of", scorer.builder.definition.timezone)
+        leads = score_open(scorer, read, moment, reasons, tick)
+    files.write(leads, out)
+    pqls = int(leads["is_pql"].sum())
+    refused = [str(one) for one in read.rejections]
+    facts = {"out": str(out), "leads": len(leads), "pqls": pqls, "as_of": leads["as_of"][0].isoformat(), "rejections": refused}
+    lines = [f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}", *refused]
+    say(facts, lines + [f"  {row}" for row in _top(leads)], as_json)
+
+
+def _top(leads: Any) -> list[str]:  # noqa: ANN401 - a polars frame; polars loads with the verb that needs it
+    rows = leads.head(5).iter_rows(named=True)
+    return [f"{row['probability']:.1%}  {row['lead_id']}: {'; '.join(one['text'] for one in row['reasons'])}" for row in rows]
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@model_option
+def serve(port: int, host: str, model: str) -> None:
+    """Answer POST /score over HTTP."""
+    from serving.scoring.artifact import load
+
+    with model_folder(model) as folder:
+        version = load(folder).version
+        click.echo(f"Serving version {version} of {model} on http://{host}:{port} (POST /score, GET /model, /readyz)", err=True)
+        environment = {
+            "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "OTEL_SDK_DISABLED": "true", "BENTOML_DO_NOT_TRACK": "True",
+            **os.environ, "PQL_MODEL": str(folder.resolve()),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "bentoml", "serve", "serving.service:PQLService", "--port", str(port), "--host", host]
+        with subprocess.Popen(command, env=environment, cwd=Path(__file__).parent) as server:  # noqa: S603 - our own arguments
+            try:
+                code = server.wait()
+            except KeyboardInterrupt:
+                code = server.wait()
+    sys.exit(0 if code in (0, -2, 130) else code)
+
+
+@main.command()
+@as_json
+def models(*, as_json: bool) -> None:
+    """List the registered versions with their figures."""
+    from training.tracking import versions
+
+    found = versions()
+    if as_json:
+        click.echo(json.dumps([vars(one) for one in found], default=list))
+        return
+    table = Table("version", "in service", "content", "made", "AUC", "log loss", "PQL precision", "why")
+    for one in found:
+        made = f"{moment_of(one.created_ms * 1000):%Y-%m-%d %H:%M}"
+        numbers = [_figure(one.figures, name) for name in ("auc", "log_loss", "pql_precision")]
+        table.add_row(str(one.number), ", ".join(one.aliases), one.content, made, *numbers, one.verdict)
+    Console().print(table if found else "No version is registered yet. Train one with `pql train`.")
+
+
+def _figure(figures: Any, name: str) -> str:  # noqa: ANN401
+    return f"{figures[name]:.3f}" if name in figures else "-"
+
+
+@contextmanager
+def model_folder(model: str) -> Iterator[Path]:
+    """Yield the folder of a model: itself where it is one, or else a copy of the registered version's files."""
+    import tempfile
+
+    if "@" not in model and Path(model).is_dir():
+        yield Path(model)
+        return
+    try:
+        from training.tracking import fetch
+    except ImportError:
+        raise InvalidInput(f"--model {model}: no such folder, and no registry is installed here.", "model") from None
+    with tempfile.TemporaryDirectory(prefix="pql-model-") as scratch:
+        yield fetch(model, Path(scratch))
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Yield a function that says which step runs now; on a terminal a spinner turns beside it."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def step(text: str) -> None:
+            progress.update(task, description=text)
+            if not progress.console.is_terminal:
+                click.echo(text, err=True)
+
+        yield step
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that takes (done, in all) and moves a progress bar."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def say(facts: dict[str, Any], lines: list[str], as_json: bool) -> None:  # noqa: FBT001
+    """Print one JSON object, or the lines."""
+    click.echo(json.dumps(facts, default=str) if as_json else "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Files in, scored leads out: every trial that is open at one moment, through the scorer that also answers online."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from features.dataset import Dataset, dataset
+from features.errors import InvalidInput
+from features.leads import open_leads
+from features.times import INSTANT, moment_of, text_of
+from serving.scoring.answers import Answer, answers
+from serving.scoring.decision import Cutoff
+from serving.scoring.scorer import Scorer
+
+CHUNK: Final = 5_000
+
+_SAID = pl.List(
+    pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String, "contribution": pl.Float64})
+)
+_MISSED = pl.List(pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String}))
+LEADS_OUT: Final = {
+    "lead_id": pl.String, "account_id": pl.String, "as_of": INSTANT, "probability": pl.Float64, "is_pql": pl.Boolean,
+    "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
+    "playbook": pl.Struct({"id": pl.String, "title": pl.String, "message": pl.String}),
+    "model_version": pl.String, "cutoff": pl.Float64, "receipt_id": pl.String,
+}  # fmt: skip
+"""The columns of a scored file; facts are JSON text, because each signal has its own."""
+
+
+def read_for(scorer: Scorer, events: pl.DataFrame, trials: pl.DataFrame | None) -> Dataset:
+    """Return raw tables as the model's own definition reads them."""
+    return dataset(events, trials, scorer.builder.definition)
+
+
+def score_open(
+    scorer: Scorer, data: Dataset, as_of: int | None = None, reasons: int = 3, progress: Callable[[int, int], None] = lambda *_: None
+) -> pl.DataFrame:
+    """Return every trial open at `as_of` (default: the last moment the data knows of), the highest probability first.
+
+    Parameters
+    ----------
+    as_of : int or None
+        Microseconds since 1970 UTC.
+    progress : called with (leads done, leads in all) after each chunk
+
+    Raises
+    ------
+    InvalidInput
+        Where no trial is open at that moment.
+    """
+    leads = data.leads
+    moment = data.until if as_of is None else as_of
+    which = open_leads(leads, moment)
+    if not len(which):
+        raise InvalidInput(f"no trial is open at {text_of(moment)}.", "as_of", "Name another moment with --as-of.")
+    logs = data.logs(scorer.builder)
+    found = answers(scorer, leads, logs, which, np.full(len(which), moment), reasons)
+    parts = []
+    for part in _chunks(found):
+        parts.append(_frame(part, scorer))
+        progress(sum(map(len, parts)), len(which))
+    return pl.concat(parts).sort("probability", "lead_id", descending=[True, False])
+
+
+def _chunks(found: Iterator[Answer]) -> Iterator[list[Answer]]:
+    while part := list(islice(found, CHUNK)):
+        yield part
+
+
+def _frame(part: list[Answer], scorer: Scorer) -> pl.DataFrame:
+    decision = scorer.artifact.decision
+    cutoff = decision.probability if isinstance(decision, Cutoff) else None
+    rows = [{**_row(answer), "model_version": scorer.artifact.version, "cutoff": cutoff} for answer in part]
+    return pl.DataFrame(rows, schema_overrides=LEADS_OUT, schema=list(LEADS_OUT))
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    row = asdict(answer)
+    row["as_of"] = moment_of(answer.as_of)
+    for name in ("reasons", "missing"):
+        row[name] = [{**said, "facts": msgspec.json.encode(said["facts"]).decode()} for said in row[name]]
+    return row

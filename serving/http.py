@@ -1,0 +1,126 @@
+"""The scoring routes as a small ASGI application: what goes in is checked, what comes out has one shape, nothing is a 500."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from features.errors import PQLError
+from serving.requests import decode, error_body, result_body, score
+from serving.scoring.decision import Cutoff
+from serving.scoring.scorer import Scorer
+
+MOST_BYTES: Final = 8 * 1024 * 1024
+MOST_WAITING: Final = 256
+JSON: Final = "application/json"
+
+
+@dataclass
+class Desk:
+    """What the routes share: the scorer in service, and one thread that scores in the order of arrival.
+
+    One thread keeps the tail fair and the event loop free; LightGBM releases the interpreter lock while it works.
+    """
+
+    scorer: Scorer
+    now: Callable[[], int]
+    waiting: int = 0
+
+    def __post_init__(self) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="score")
+
+
+def clock() -> int:
+    """Return the present moment in microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000
+
+
+async def post_score(request: Request) -> Response:
+    """`POST /score`."""
+    desk: Desk = request.app.state.desk
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        return failure(415, "unsupported_media_type", f"Content-Type must be {JSON}.")
+    body = await _body(request)
+    if body is None:
+        return failure(413, "too_large", f"the body must be at most {MOST_BYTES:,} bytes. Send the leads in parts.")
+    if desk.waiting >= MOST_WAITING:
+        return failure(503, "overloaded", "too many requests are waiting.", {"retry-after": "1"})
+    desk.waiting += 1
+    try:
+        content = await asyncio.get_running_loop().run_in_executor(desk.thread, _scored, desk, body)
+    except PQLError as error:
+        return Response(msgspec.json.encode({"error": error_body(error)}), 400, media_type=JSON)
+    finally:
+        desk.waiting -= 1
+    return Response(content, media_type=JSON)
+
+
+async def _body(request: Request) -> bytes | None:
+    """Return the body, or None as soon as it is larger than allowed."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BYTES:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _scored(desk: Desk, body: bytes) -> bytes:
+    scorer = desk.scorer
+    results = [result_body(result) for result in score(scorer, decode(body), desk.now())]
+    return msgspec.json.encode({**in_service(scorer), "results": results})
+
+
+def in_service(scorer: Scorer) -> dict[str, Any]:
+    """Return which version answers, and from which probability on a lead is a PQL (null: nobody is)."""
+    decision = scorer.artifact.decision
+    return {
+        "model_version": scorer.artifact.version,
+        "cutoff": decision.probability if isinstance(decision, Cutoff) else None,
+    }
+
+
+async def get_model(request: Request) -> Response:
+    """`GET /model`."""
+    artifact = request.app.state.desk.scorer.artifact
+    decision = {"kind": type(artifact.decision).__name__, **asdict(artifact.decision)}
+    columns = [{"name": c.name, "unit": c.unit, "meaning": c.meaning} for c in artifact.builder.columns]
+    facts = {
+        **in_service(request.app.state.desk.scorer),
+        "product": artifact.definition.product,
+        "rung": artifact.rung,
+        "decision": decision,
+        "training": artifact.training,
+        "columns": columns,
+    }
+    return Response(msgspec.json.encode(facts), media_type=JSON)
+
+
+def failure(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    """Return an error answer in the one shape that all of them have."""
+    return Response(msgspec.json.encode({"error": {"code": code, "message": message}}), status, headers, JSON)
+
+
+async def _not_here(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "refused")
+    message = "POST /score and GET /model are the scoring routes."
+    return failure(status, code, message)
+
+
+def application() -> Starlette:
+    """Return the routes; put a Desk into `app.state.desk` before the first request."""
+    routes = [Route("/score", post_score, methods=["POST"]), Route("/model", get_model, methods=["GET"])]
+    return Starlette(routes=routes, exception_handlers={404: _not_here, 405: _not_here})

@@ -1,0 +1,110 @@
+"""Writing down what a training found: the artifact, the test predictions, the figures and the report, in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+
+from features.dataset import Dataset
+from features.errors import Refusal
+from serving.scoring.decision import Cutoff
+from training.evaluate import METRICS, PREDICTION_COLUMNS
+from training.pipeline import Trained
+
+PREDICTIONS, METRICS_FILE, REPORT = "test_predictions.parquet", "metrics.json", "report.html"
+
+
+def figures(trained: Trained) -> dict[str, float]:
+    """Return the figures of a version as flat names and numbers, intervals as `…_low` and `…_high`."""
+    found: dict[str, float] = {}
+    for name in METRICS:
+        one = trained.figures[name]
+        found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    for baseline, gain in trained.against.items():
+        found |= {f"log_loss_minus_{baseline}": gain.value, f"log_loss_minus_{baseline}_high": gain.high}
+    found |= {"pql_leads": trained.promise.leads, "pql_converted": trained.promise.converted, "pql_caught": trained.promise.caught}
+    if trained.promise.precision is not None:
+        precision = trained.promise.precision
+        found |= {"pql_precision": precision.value, "pql_precision_low": precision.low, "pql_precision_high": precision.high}
+    decision = trained.artifact.decision
+    if isinstance(decision, Cutoff):
+        found |= {"cutoff": decision.probability, "cutoff_precision_low": decision.precision_low}
+    return found
+
+
+def parameters(trained: Trained) -> dict[str, Any]:
+    """Return what decided how a version was learned."""
+    facts = trained.artifact.training
+    parts = {f"{name}_{key}": value for name, part in facts["parts"].items() for key, value in part.items()}
+    plain = {key: value for key, value in facts.items() if key != "parts"}
+    return {**plain, **parts, "rung": trained.artifact.rung, "fingerprint": trained.artifact.builder.fingerprint}
+
+
+def digest(data: Dataset) -> str:
+    """Return a short name for the data's content: equal tables, equal digest."""
+    both = hashlib.sha256()
+    for frame in (data.events, data.trials):
+        both.update(frame.hash_rows(seed=0).to_numpy().tobytes())
+    return both.hexdigest()[:16]
+
+
+def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
+    """Write everything of a version but the report, into a folder made new; returns the folder."""
+    fresh(folder)
+    trained.artifact.save(folder / "artifact")
+    write_predictions(trained.predictions, folder)
+    facts = {"version": trained.artifact.version, "data": digest(data), "figures": figures(trained), **_verdicts(trained)}
+    write_metrics(facts, data, folder)
+    return folder
+
+
+def write_refusal(refusal: Refusal, data: Dataset, folder: Path) -> Path:
+    """Write what a refusal leaves when there is no model: why, and empty predictions."""
+    fresh(folder)
+    write_predictions(pd.DataFrame(columns=list(PREDICTION_COLUMNS)), folder)
+    write_metrics({"version": None, "data": digest(data), "refusal": str(refusal)}, data, folder)
+    return folder
+
+
+def _verdicts(trained: Trained) -> dict[str, Any]:
+    decision = trained.artifact.decision
+    return {
+        "decision": {"kind": type(decision).__name__, **asdict(decision)},
+        "refusal": None if trained.refusal is None else str(trained.refusal),
+        "training": trained.artifact.training,
+        "signals": trained.weights,
+    }
+
+
+def fresh(folder: Path) -> None:
+    """Make a folder anew; only one that an earlier training wrote is cleared."""
+    if (folder / METRICS_FILE).exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_predictions(predictions: pd.DataFrame, folder: Path) -> None:
+    """Write test predictions as Parquet, typed the same whether there are any or none."""
+    texts, flags, counts = {"lead_id"}, {"is_pql"}, {"account", "converted"}
+    kinds = {
+        name: pl.String if name in texts else pl.Boolean if name in flags else pl.Int64 if name in counts
+        else pl.Datetime("us", "UTC") if name == "as_of" else pl.Float64
+        for name in PREDICTION_COLUMNS
+    }  # fmt: skip
+    columns = {name: pl.Series(name, list(predictions[name]), dtype=kind) for name, kind in kinds.items()}
+    pl.DataFrame(columns).write_parquet(folder / PREDICTIONS)
+
+
+def write_metrics(facts: Mapping[str, Any], data: Dataset, folder: Path) -> None:
+    """Write metrics.json, with what was refused of the input beside the figures."""
+    refused = [asdict(rejection) for rejection in data.rejections]
+    text = json.dumps({**facts, "rejections": refused}, indent=1, default=float)
+    (folder / METRICS_FILE).write_text(text.replace("NaN", "null") + "\n", encoding="utf-8")

@@ -1,0 +1,76 @@
+"""`pql train`: files in, a version out; every effect of a training happens here, in the order that leaves a champion whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.dataset import Dataset, dataset
+from features.definition import load
+from features.errors import Refusal
+from features.rejections import Rejection
+from features.sources import files
+from features.times import parse_instant
+from training import record, report, tracking
+from training.pipeline import Settings, Trained, train
+from training.promote import Verdict, judge
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to; `trained` is None where nothing could be learned."""
+
+    folder: Path
+    trained: Trained | None
+    number: int | None
+    verdict: Verdict
+    rejections: tuple[Rejection, ...]
+    refusal: Refusal | None
+
+
+def run(
+    events: Path, trials: Path | None, definition: Path, out: Path, form: str | None, test_from: str | None,
+    progress: Callable[[str], None],
+) -> Outcome:  # fmt: skip
+    """Train, write, log, register and, where it is better, promote; a refusal is written and logged like a success."""
+    settings = load(definition)
+    progress("reading and checking events and trials")
+    raw_trials = None if trials is None else files.read(trials, form)
+    data = dataset(files.read(events, form), raw_trials, settings)
+    moment = None if test_from is None else parse_instant(_with_zone(test_from), "--test-from")
+    try:
+        trained = train(data, definition.read_text(encoding="utf-8"), Settings(moment), progress)
+    except Refusal as refusal:
+        return _refused(refusal, data, out, progress)
+    return _finished(trained, data, out, progress)
+
+
+def _with_zone(text: str) -> str:
+    """A bare date means its first moment in UTC."""
+    return f"{text}T00:00:00Z" if len(text) == len("2026-03-01") else text
+
+
+def _finished(trained: Trained, data: Dataset, out: Path, progress: Callable[[str], None]) -> Outcome:
+    progress("comparing with the champion")
+    verdict = judge(trained, tracking.champion(), data, seed=0)
+    folder = record.write_trained(trained, data, out)
+    page = report.render(trained, data, trained.artifact.version, verdict.why)
+    (folder / record.REPORT).write_text(page, encoding="utf-8")
+    progress("logging and registering in MLflow")
+    number = tracking.log(folder, record.parameters(trained), record.figures(trained), record.digest(data), trained.artifact)
+    assert number is not None  # there is an artifact, so there is a version
+    # The alias moves last: a run that dies before leaves the old champion in service, whole.
+    if verdict.promote:
+        tracking.promote(number, verdict.why)
+    else:
+        tracking.note_verdict(number, verdict.why)
+    return Outcome(folder, trained, number, verdict, data.rejections, trained.refusal)
+
+
+def _refused(refusal: Refusal, data: Dataset, out: Path, progress: Callable[[str], None]) -> Outcome:
+    folder = record.write_refusal(refusal, data, out)
+    (folder / record.REPORT).write_text(report.render_refusal(refusal, data), encoding="utf-8")
+    progress("logging the refusal in MLflow")
+    tracking.log(folder, {"refusal": str(refusal)}, {}, record.digest(data), None)
+    return Outcome(folder, None, None, Verdict(promote=False, why=f"Not promoted: {refusal}"), data.rejections, refusal)
