@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from features.durations import parse_span
 from features.errors import InvalidInput, PQLError
@@ -25,11 +25,18 @@ from features.times import moment_of, parse_instant
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_MODEL = "pql-scorer@champion"
+SHOWN = (("auc", "AUC"), ("log_loss", "log loss"), ("pql_precision", "PQL precision"))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 data_argument = click.argument("data", type=click.Path(path_type=Path))
-trials_option = click.option("--trials", type=click.Path(path_type=Path), help="Trials table; without it the events tell.")
-format_option = click.option("--format", "form", type=click.Choice(["parquet", "csv", "jsonl"]), help="Else the name tells.")
-model_option = click.option("--model", default=DEFAULT_MODEL, show_default=True, help="NAME@alias, NAME/version or a folder.")
+trials_option = click.option(
+    "--trials", type=click.Path(path_type=Path), help="Trials table; without it the events tell."
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(["parquet", "csv", "jsonl"]), help="Else the name tells."
+)
+model_option = click.option(
+    "--model", default=DEFAULT_MODEL, show_default=True, help="NAME@alias, NAME/version or a folder."
+)
 
 
 class _Verbs(click.Group):
@@ -65,7 +72,9 @@ def span(_: click.Context, __: click.Parameter, value: str | None) -> Any:  # no
 @click.option("--horizon", callback=span, help="Within which time it must happen, such as 30d.")
 @click.option("--trial-length", callback=span, help="Such as 14d.")
 @click.option("--score-at", callback=span, help="Ages of a trial to score it at, such as 1d,3d,7d.")
-@click.option("--lead", type=click.Choice(["user", "account"]), default="user", show_default=True, help="What is scored.")
+@click.option(
+    "--lead", type=click.Choice(["user", "account"]), default="user", show_default=True, help="What is scored."
+)
 @click.option("--product", default="My product", help="What the product is called in messages.")
 @click.option("-o", "out", type=click.Path(path_type=Path), default=Path("pql.yaml"), show_default=True)
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
@@ -94,7 +103,9 @@ def init(
     out.write_text(text, encoding="utf-8")
     left_out = [f"{one.event}: {one.why}" for one in seen.suspects]
     facts = {"definition": str(out), "signals": [signal.name for signal in definition.signals], "left_out": left_out}
-    lines = [f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. Read it, edit it, then:"]
+    lines = [
+        f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. Read it, edit it, then:"
+    ]
     lines += [f"  left out {line}" for line in left_out]
     lines += [f"  pql train {data}{f' --trials {trials}' if trials else ''} -d {out}"]
     say(facts, lines, as_json)
@@ -109,7 +120,14 @@ def init(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/latest"), show_default=True)
 @as_json
 def train(
-    data: Path, definition: Path, trials: Path | None, form: str | None, test_from: str | None, out: Path, *, as_json: bool
+    data: Path,
+    definition: Path,
+    trials: Path | None,
+    form: str | None,
+    test_from: str | None,
+    out: Path,
+    *,
+    as_json: bool,
 ) -> None:
     """Learn, calibrate, judge and register a version; promote it if it is better."""
     from training.record import REPORT, figures
@@ -139,7 +157,15 @@ def train(
 @model_option
 @as_json
 def score(
-    data: Path, trials: Path | None, form: str | None, as_of: str | None, reasons: int, out: Path, model: str, *, as_json: bool
+    data: Path,
+    trials: Path | None,
+    form: str | None,
+    as_of: str | None,
+    reasons: int,
+    out: Path,
+    model: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Score every open trial of a file."""
     from features.sources import files
@@ -154,14 +180,26 @@ def score(
     files.write(leads, out)
     pqls = int(leads["is_pql"].sum())
     refused = [str(one) for one in read.rejections]
-    facts = {"out": str(out), "leads": len(leads), "pqls": pqls, "as_of": leads["as_of"][0].isoformat(), "rejections": refused}
-    lines = [f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}", *refused]
+    facts = {
+        "out": str(out),
+        "leads": len(leads),
+        "pqls": pqls,
+        "as_of": leads["as_of"][0].isoformat(),
+        "rejections": refused,
+    }
+    lines = [
+        f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}",
+        *refused,
+    ]
     say(facts, lines + [f"  {row}" for row in _top(leads)], as_json)
 
 
 def _top(leads: Any) -> list[str]:  # noqa: ANN401 - a polars frame; polars loads with the verb that needs it
     rows = leads.head(5).iter_rows(named=True)
-    return [f"{row['probability']:.1%}  {row['lead_id']}: {'; '.join(one['text'] for one in row['reasons'])}" for row in rows]
+    return [
+        f"{row['probability']:.1%}  {row['lead_id']}: {'; '.join(one['text'] for one in row['reasons'])}"
+        for row in rows
+    ]
 
 
 @main.command()
@@ -174,18 +212,42 @@ def serve(port: int, host: str, model: str) -> None:
 
     with model_folder(model) as folder:
         version = load(folder).version
-        click.echo(f"Serving version {version} of {model} on http://{host}:{port} (POST /score, GET /model, /readyz)", err=True)
+        click.echo(
+            f"Serving version {version} of {model} on http://{host}:{port} (POST /score, GET /model, /readyz)", err=True
+        )
         environment = {
             "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "OTEL_SDK_DISABLED": "true", "BENTOML_DO_NOT_TRACK": "True",
             **os.environ, "PQL_MODEL": str(folder.resolve()),
         }  # fmt: skip
-        command = [sys.executable, "-m", "bentoml", "serve", "serving.service:PQLService", "--port", str(port), "--host", host]
-        with subprocess.Popen(command, env=environment, cwd=Path(__file__).parent) as server:  # noqa: S603 - our own arguments
-            try:
-                code = server.wait()
-            except KeyboardInterrupt:
-                code = server.wait()
-    sys.exit(0 if code in (0, -2, 130) else code)
+        command = [
+            sys.executable,
+            "-m",
+            "bentoml",
+            "serve",
+            "serving.service:PQLService",
+            "--port",
+            str(port),
+            "--host",
+            host,
+        ]
+        code = run_until_stopped(command, environment)
+    sys.exit(code)
+
+
+def run_until_stopped(command: list[str], environment: dict[str, str]) -> int:
+    """Run the server until it ends, hand on every request to stop, and return its exit code (0 where it was asked to)."""
+    asked = False
+    with subprocess.Popen(command, env=environment, cwd=Path(__file__).parent) as server:  # noqa: S603 - our own arguments
+
+        def stop(*_: object) -> None:
+            nonlocal asked
+            asked = True
+            server.terminate()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        code = server.wait()
+    return 0 if asked else code
 
 
 @main.command()
@@ -198,12 +260,13 @@ def models(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([vars(one) for one in found], default=list))
         return
-    table = Table("version", "in service", "content", "made", "AUC", "log loss", "PQL precision", "why")
     for one in found:
         made = f"{moment_of(one.created_ms * 1000):%Y-%m-%d %H:%M}"
-        numbers = [_figure(one.figures, name) for name in ("auc", "log_loss", "pql_precision")]
-        table.add_row(str(one.number), ", ".join(one.aliases), one.content, made, *numbers, one.verdict)
-    Console().print(table if found else "No version is registered yet. Train one with `pql train`.")
+        numbers = [f"{label} {_figure(one.figures, name)}" for name, label in SHOWN]
+        service = f"  <- {', '.join(one.aliases)}" if one.aliases else ""
+        click.echo(f"{one.number:>4}  {one.content}  {made}  {'  '.join(numbers)}{service}\n      {one.verdict}")
+    if not found:
+        click.echo("No version is registered yet. Train one with `pql train`.")
 
 
 def _figure(figures: Any, name: str) -> str:  # noqa: ANN401

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from features.definition import RECENCY, Definition, Measure, Signal, Trait, Window
+from features.errors import InvalidSetting
 from features.vocabulary import Vocabulary
 from features.windows import TRIAL, Op, Plan
 
@@ -64,7 +65,18 @@ def columns(definition: Definition, levels: Levels) -> tuple[Column, ...]:
     age = Column(TRIAL_AGE + "_days", TRIAL_AGE, "clock", 0, "days", "days since the trial began")
     signals = [column for signal in definition.signals for column in _signal_columns(definition, signal)]
     traits = [column for trait in definition.traits for column in _trait_columns(trait, levels)]
-    return (age, *signals, *traits)
+    table = (age, *signals, *traits)
+    _check_names(table)
+    return table
+
+
+def _check_names(table: Sequence[Column]) -> None:
+    """Raise InvalidSetting where two columns share a name, or a signal or trait has the name of the clock."""
+    seen = {TRIAL_AGE}
+    for column in table:
+        if column.name in seen or (column.owner == TRIAL_AGE and column.scope != "clock"):
+            raise InvalidSetting.at(f"{column.owner}: its columns", "must have names of their own", column.name, "Rename it.")
+        seen.add(column.name)
 
 
 def _signal_columns(definition: Definition, signal: Signal) -> Iterable[Column]:
@@ -102,10 +114,20 @@ def _trait_columns(trait: Trait, levels: Levels) -> Iterable[Column]:
         yield Column(trait.name, trait.name, "trait", trait.sign, unit, f"the trait {trait.source}")
 
 
-def fingerprint(table: Sequence[Column]) -> str:
+def fingerprint(table: Sequence[Column], definition: Definition) -> str:
     """Return a SHA-256 over all that decides what the columns hold; two models with the same one can share rows."""
-    facts = [[c.name, c.scope, c.direction, c.unit, c.meaning] for c in table]
+    facts = [[c.name, c.scope, c.direction, c.unit, c.meaning, *_reads(c, definition)] for c in table]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _reads(column: Column, definition: Definition) -> list[object]:
+    """Return what a column is made of: its signal's events and windows, or its trait's kind."""
+    if column.owner in definition.trait_of:
+        return [definition.trait_of[column.owner].type]
+    if column.owner not in definition.signal_of:
+        return []
+    signal = definition.signal_of[column.owner]
+    return [sorted(match.model_dump_json() for match in signal.events), [w.name for w in definition.windows_of(signal)]]
 
 
 def plan(table: Sequence[Column], definition: Definition, vocabulary: Vocabulary, scope: Scope) -> Plan:
@@ -113,7 +135,9 @@ def plan(table: Sequence[Column], definition: Definition, vocabulary: Vocabulary
     mine = [column for column in table if column.scope == scope and column.measure is not None]
     spans = _spans(definition, mine)
     row_of = {signal.name: row for row, signal in enumerate(definition.signals)}
-    series_start, series = vocabulary.series_of_kinds({s.name: row_of[s.name] for s in definition.signals if s.scope == scope})
+    series_start, series = vocabulary.series_of_kinds(
+        {s.name: row_of[s.name] for s in definition.signals if s.scope == scope}
+    )
     sums = _property_rows(mine, row_of, "sum", vocabulary.numbers, len(row_of))
     distincts = _property_rows(mine, row_of, "distinct", vocabulary.codes, len(row_of))
     ops = [_op(column, definition, row_of, spans, sums, distincts, vocabulary) for column in mine]
@@ -171,7 +195,9 @@ def _op(
 ) -> tuple[int, int, int, int, int]:
     assert column.measure is not None  # `plan` passes measured columns only
     measure, series = column.measure, row_of[column.owner]
-    lengths = [_length(column.window)] if column.window else _reach(definition.windows_of(definition.signal_of[column.owner]))
+    lengths = (
+        [_length(column.window)] if column.window else _reach(definition.windows_of(definition.signal_of[column.owner]))
+    )
     span = spans.index(lengths[0])
     wide = spans.index(2 * lengths[0] if measure.how == "trend" else lengths[-1])
     argument = int(measure.of) if measure.how == "reached" and measure.of else 0

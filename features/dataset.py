@@ -34,7 +34,9 @@ class Dataset:
         times = {name: _instants(self.trials[name]) for name in ("started_at", "ends_at", "closed_at", "converted_at")}
         traits = {trait.name: self.trials[trait.source].to_list() for trait in self.definition.traits}
         accounts = _numbered(_account_keys(self.trials)).to_numpy()
-        return Leads(self.trials["user_id"].to_list(), self.trials["account_id"].to_list(), accounts, **times, traits=traits)
+        return Leads(
+            self.trials["user_id"].to_list(), self.trials["account_id"].to_list(), accounts, **times, traits=traits
+        )
 
     def logs(self, builder: FeatureBuilder) -> Logs:
         """Return what leads and their accounts did, as far as the definition reads it."""
@@ -42,14 +44,16 @@ class Dataset:
             "user_id", account=_account_keys(self.trials), lead=pl.int_range(pl.len(), dtype=pl.Int64)
         )
         numbers = known.select("account", number=pl.Series(self.leads.accounts)).unique("account")
-        happened = pl.concat([self.events, _trial_events(self.trials)], how="diagonal_relaxed")
+        happened = pl.concat([_with_persons(self.events), _with_persons(_trial_events(self.trials))], how="diagonal_relaxed")
         read = happened.filter(pl.col("event").is_in(list(builder.vocabulary.readings)))
         joined = read.join(known, on="user_id", how="left", maintain_order="left")
         account = pl.coalesce("account_id", "account")
-        joined = joined.with_columns(account.alias("account")).join(numbers, on="account", how="left", maintain_order="left")
+        joined = joined.with_columns(account.alias("account")).join(
+            numbers, on="account", how="left", maintain_order="left"
+        )
         table = joined.select(
             pl.col("lead").fill_null(-1), account=pl.col("number").fill_null(-1), event="event", properties="properties",
-            user=_numbered(joined["user_id"]), timestamp=pl.col("timestamp").dt.epoch("us"),
+            user=_numbered(joined["person"]), timestamp=pl.col("timestamp").dt.epoch("us"),
         )  # fmt: skip
         return read_table(table, builder.vocabulary).logs(len(self.trials), len(numbers))
 
@@ -94,15 +98,22 @@ def _trial_events(trials: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _by_account(events: pl.DataFrame, trials: pl.DataFrame, definition: Definition) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _with_persons(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events with who did them; where accounts are leads, `_by_account` has noted it already."""
+    return events if "person" in events.columns else events.with_columns(person="user_id")
+
+
+def _by_account(
+    events: pl.DataFrame, trials: pl.DataFrame, definition: Definition
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return both tables with accounts as leads: from its first user's start to its first conversion."""
     lead = pl.coalesce("account_id", "user_id")
     of_user = trials.select("user_id", account=lead)
-    events = events.join(of_user, on="user_id", how="left", maintain_order="left")
+    events = _with_persons(events).join(of_user, on="user_id", how="left", maintain_order="left")
     events = events.with_columns(user_id=pl.coalesce("account_id", "account", "user_id")).drop("account")
     still_open = pl.col("closed_at").is_null().any()
-    accounts = trials.sort("started_at").group_by(lead.alias("user_id"), maintain_order=True).agg(
-        pl.col("account_id").first(), pl.col("started_at").min(), pl.col("converted_at").min(),
+    accounts = trials.sort("started_at", "user_id").group_by(lead.alias("user_id"), maintain_order=True).agg(
+        pl.col("account_id").drop_nulls().first(), pl.col("started_at").min(), pl.col("converted_at").min(),
         pl.when(pl.col("ends_at").is_not_null().all()).then(pl.col("ends_at").max()).alias("ends_at"),
         pl.when(~still_open).then(pl.col("closed_at").max()).alias("closed_at"),
         *(pl.col(name).drop_nulls().first() for name in dict.fromkeys(trait.source for trait in definition.traits)),

@@ -30,6 +30,7 @@ RECENCY = ("days_since_first", "days_since_last")
 # Made from the trials table, so that an account's history can be a signal like any other; only account signals may use them.
 TRIAL_STARTED, CONVERTED = "$trial_started", "$converted"
 
+
 def _plain_name(text: object) -> object:
     if isinstance(text, str) and not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", text):
         raise ValueError("must be small letters, digits and _ and begin with a letter")
@@ -109,7 +110,7 @@ def parse_measure(text: object) -> object:
         return text
     match = _MEASURE.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None or match[1] not in MEASURES:
-        raise ValueError(f"must be one of {', '.join(MEASURES)}, the first three and reached with (…) where needed")
+        raise ValueError(f"must be one of {', '.join(MEASURES)} (sum, distinct and reached with brackets)")
     how, of = match[1], match[2]
     if (how in ("sum", "distinct", "reached")) != (of is not None):
         needs = "needs a property or number in brackets" if of is None else "takes no brackets"
@@ -273,7 +274,8 @@ class Definition(Setting):
 
 
 def _problems(definition: Definition) -> Iterator[str]:
-    yield from _repeated("signals and traits", [item.name for item in (*definition.signals, *definition.traits)])
+    names = [*(signal.name for signal in definition.signals), *(trait.name for trait in definition.traits)]
+    yield from _repeated("signals and traits", names)
     yield from _repeated("playbooks", [book.id for book in definition.playbooks])
     for book in definition.playbooks:
         if book.message.names - PLAYBOOK_FACTS:

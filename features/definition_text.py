@@ -81,14 +81,18 @@ def settings_error(
     key = _key(path, raw)
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, path[:-1])
-        return InvalidSetting(f"{spot}: unknown key {key}.{suggestion(str(path[-1]), known)} Known here: {', '.join(known)}.")
+        return InvalidSetting(
+            f"{spot}: unknown key {key}.{suggestion(str(path[-1]), known)} Known here: {', '.join(known)}."
+        )
     if first["type"] == "missing":
         return InvalidSetting(f"{spot}: {key} is missing; it must be given. See the example in the README.")
     must = _must(first["type"], first["msg"], first.get("ctx", {}))
     if not path:
         return InvalidSetting(f"{where}: {must}")
     expected = first.get("ctx", {}).get("expected")
-    guess = suggestion(str(first["input"]), expected.replace("'", "").replace(" or ", ", ").split(", ")) if expected else ""
+    guess = (
+        suggestion(str(first["input"]), expected.replace("'", "").replace(" or ", ", ").split(", ")) if expected else ""
+    )
     return InvalidSetting(f"{spot}: {key} {must}, got {first['input']!r}.{guess}")
 
 
@@ -141,7 +145,11 @@ def _fields_at(model: type[BaseModel], path: list[str | int]) -> list[str]:
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, BaseModel):
+    if (
+        isinstance(annotation, type)
+        and not isinstance(annotation, types.GenericAlias)
+        and issubclass(annotation, BaseModel)
+    ):
         yield annotation
     for argument in get_args(annotation):
         yield from _models_in(argument)

@@ -105,15 +105,21 @@ class ArtifactError(PQLError):
 
     @classmethod
     def hash_differs(cls, path: object) -> ArtifactError:
-        return cls(f"{path}: its SHA-256 is not the one in scorer.json. Publish the version again; do not edit its files.")
+        return cls(
+            f"{path}: its SHA-256 is not the one in scorer.json. Publish the version again; do not edit its files."
+        )
 
     @classmethod
     def wrong_format(cls, path: object, expected: int, got: object) -> ArtifactError:
-        return cls(f"{path}: artifact format must be {expected}, got {got!r}. Train again, or use the matching release.")
+        return cls(
+            f"{path}: artifact format must be {expected}, got {got!r}. Train again, or use the matching release."
+        )
 
     @classmethod
     def example_differs(cls, path: object, expected: float, got: float) -> ArtifactError:
-        return cls(f"{path}: a stored example must score {expected!r} and scores {got!r}. Use the pinned lightgbm release.")
+        return cls(
+            f"{path}: a stored example must score {expected!r} and scores {got!r}. Use the pinned lightgbm release."
+        )
 
 
 class Refusal(PQLError):

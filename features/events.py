@@ -45,7 +45,9 @@ def clean_events(raw: pl.DataFrame, definition: Definition) -> tuple[pl.DataFram
     frame = sieve.refuse(frame, blank("user_id"), "user_id is empty", show)
     frame = sieve.refuse(frame, blank("event"), "event has no name", show)
     as_given = ("user_id", "event", pl.col("given").alias("timestamp"))
-    frame = sieve.refuse(frame, pl.col("timestamp").is_null(), "timestamp is no time with a zone", as_given).drop("given")
+    frame = sieve.refuse(frame, pl.col("timestamp").is_null(), "timestamp is no time with a zone", as_given).drop(
+        "given"
+    )
     frame = sieve.refuse(frame, pl.col("timestamp") < EARLIEST, "timestamp lies before 1990", show)
     frame = _refuse_broken_properties(frame, definition, sieve)
     frame = _once(frame)
@@ -107,7 +109,7 @@ def is_json_object(text: str) -> bool:
     """Whether a text is one strict JSON object (NaN and Infinity are not JSON)."""
     try:
         return isinstance(msgspec.json.decode(text), dict)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
         return False
 
 
@@ -132,7 +134,9 @@ def clean_trials(raw: pl.DataFrame, events: pl.DataFrame, definition: Definition
     if definition.conversion.event is None:
         need("trials", raw, (definition.conversion.column,))
     frame = raw.unique(maintain_order=True)
-    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in ("account_id",) if name not in raw.columns)
+    frame = frame.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in ("account_id",) if name not in raw.columns
+    )
     frame = _as_texts("trials", frame, ("user_id", "account_id")).with_columns(_or_null("account_id"))
     frame = _with_outcomes(_renamed_conversion(frame, definition), events, definition)
     frame = frame.with_columns(pl.col(column).alias(_given(column)) for column in TRIAL_TIMES)
@@ -206,9 +210,11 @@ def derive_trials(events: pl.DataFrame, definition: Definition) -> pl.DataFrame:
     begun = events if start is None else events.filter(pl.col("event") == start)
     if not len(begun):
         raise InvalidInput(
-            f"events: no {start!r} event, so no trial can be derived.", "trial.start_event", "Name the event that starts a trial."
+            f"events: no {start!r} event, so no trial can be derived.",
+            "trial.start_event",
+            "Name the event that starts a trial.",
         )
-    first = begun.sort("timestamp").group_by("user_id", maintain_order=True)
+    first = begun.sort("timestamp", "account_id").group_by("user_id", maintain_order=True)
     sources = [trait.source for trait in definition.traits]
     trials = first.agg(pl.col("timestamp").first().alias("started_at"), pl.col("account_id").drop_nulls().first())
     return trials.with_columns(pl.lit(None, pl.String).alias(source) for source in dict.fromkeys(sources))
@@ -219,7 +225,9 @@ def _without_excluded(frame: pl.DataFrame, definition: Definition) -> pl.DataFra
     sources = {trait.name: trait.source for trait in definition.traits}
     rows = frame.select("user_id", "account_id", *dict.fromkeys(sources.values())).iter_rows(named=True)
     out = [
-        is_excluded(definition, row["user_id"], row["account_id"], {name: row[source] for name, source in sources.items()})
+        is_excluded(
+            definition, row["user_id"], row["account_id"], {name: row[source] for name, source in sources.items()}
+        )
         for row in rows
     ]
     return frame.filter(~pl.Series(out, dtype=pl.Boolean))

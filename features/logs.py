@@ -60,7 +60,9 @@ class PropertyReader:
         """Add one event of the vocabulary."""
         self.kinds.append(self.vocabulary.readings[event].kind(properties))
         self.numbers.append([number(properties.get(name)) for name in self.vocabulary.numbers])
-        self.codes.append([self._code(name, user if name == USER else properties.get(name)) for name in self.vocabulary.codes])
+        self.codes.append(
+            [self._code(name, user if name == USER else properties.get(name)) for name in self.vocabulary.codes]
+        )
 
     def _code(self, name: str, value: object) -> int:
         if value is None:
@@ -101,7 +103,7 @@ def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> Readings:
         reader = _read_rows(events[rows], vocabulary)
         kinds[rows], numbers[:, rows], read_codes = reader.arrays()
         others = [i for i, name in enumerate(vocabulary.codes) if name != USER]
-        codes[np.ix_(others, rows)] = read_codes[others]
+        codes[np.ix_(np.array(others, np.int64), rows)] = read_codes[others]
     return Readings(
         events["lead"].to_numpy(), events["account"].to_numpy(), events["timestamp"].to_numpy(), kinds, numbers, codes
     )

@@ -34,7 +34,7 @@ class FeatureBuilder:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self.columns)
+        return fingerprint(self.columns, self.definition)
 
     @cached_property
     def _plans(self) -> tuple[Plan, Plan]:

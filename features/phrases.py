@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from string import Formatter
 
 
+WHOLE = frozenset({"once"})
+"""Forms that say the number themselves."""
+
+
 @dataclass(frozen=True)
 class Phrase:
     """A template split into literal texts and the facts between them.
@@ -64,7 +68,12 @@ def _say(facts: Mapping[str, object], name: str | None, forms: tuple[str, str] |
         return ""
     value = facts[name]
     text = number_words(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    return text if forms is None else f"{text} {forms[0] if value == 1 else forms[1]}"
+    if forms is None:
+        return text
+    # `{count:once|times}` needs no number where it happened once.
+    if value == 1:
+        return forms[0] if forms[0] in WHOLE else f"{text} {forms[0]}"
+    return f"{text} {forms[1]}"
 
 
 def number_words(value: float) -> str:

@@ -13,7 +13,7 @@ from features.errors import InvalidInput, InvalidSetting, NaiveTimestamp
 INSTANT = pl.Datetime("us", "UTC")
 _MICRO = 1_000_000
 # The spellings that tables and requests both understand; each library alone takes some that the other does not.
-_DATE = r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}"
+_DATE = r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
 _ZONE = r" ?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
 _ISO = f"^{_DATE}(?:[Tt ]{_CLOCK}(?:{_ZONE})?)?$"
@@ -68,7 +68,8 @@ def _localised(times: pl.Series, column: str, timezone: str | None) -> pl.Series
 def _from_text(texts: pl.Series, column: str, timezone: str | None) -> pl.Series:
     plain = texts.str.strip_chars()
     plain = plain.zip_with(plain.str.contains(_ISO), pl.Series([None], dtype=pl.String))
-    plain = plain.str.replace("[t ]", "T").str.replace(_NO_SECONDS, "${1}:00${2}")
+    plain = plain.str.replace("^(.{10})[t ]", "${1}T").str.replace(" ", "", literal=True)
+    plain = plain.str.replace(_NO_SECONDS, "${1}:00${2}")
     zoned = plain.str.contains(_ZONED)
     aware = plain.zip_with(zoned, pl.Series([None], dtype=pl.String)).str.to_datetime(
         "%+", time_unit="us", time_zone="UTC", strict=False
@@ -96,23 +97,29 @@ def parse_instant(text: object, field: str, timezone: str | None = None) -> int:
     0
     """
     moment = _read(text)
-    if moment is None:
-        raise InvalidInput(f"{field} must be an ISO 8601 time, got {text!r}.", field, "Write it like 2026-03-01T09:00:00Z.")
-    if moment.tzinfo is not None:
-        return micros(moment)
-    if timezone is None:
-        raise NaiveTimestamp.of(field, text)
-    instant = micros(moment.replace(tzinfo=zone(timezone)))
-    if moment_of(instant).astimezone(zone(timezone)).replace(tzinfo=None) != moment:
+    if moment is not None and moment.tzinfo is None:
+        if timezone is None:
+            raise NaiveTimestamp.of(field, text)
+        moment = moment.replace(tzinfo=zone(timezone))
+    try:
+        there = None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        there = None
+    if there is None or moment is None:
+        raise InvalidInput(
+            f"{field} must be an ISO 8601 time, got {text!r}.", field, "Write it like 2026-03-01T09:00:00Z."
+        )
+    if there.astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None):
         raise InvalidInput(f"{field}: a clock change skips {text!r} in {timezone}.", field, "Write it with its zone.")
-    return instant
+    return micros(there)
 
 
 def _read(text: object) -> datetime | None:
-    if not isinstance(text, str) or not re.search(_ISO, text.strip()):
+    plain = text.strip().upper() if isinstance(text, str) else ""
+    if not re.search(_ISO, plain):
         return None
     try:
-        return datetime.fromisoformat(text.strip().upper())
+        return datetime.fromisoformat(plain[:11] + plain[11:].replace(" ", ""))
     except ValueError:
         return None
 

@@ -57,7 +57,9 @@ def trait_column(column: Column, trait: Trait, values: Sequence[object]) -> Floa
     """Return one trait column: float64 array of shape (n,), NaN where the value is not known."""
     # By spelling, because 1, 1.0 and True are equal to a set, and a list is nothing that a set can hold.
     spelled = [repr(value) for value in values]
-    known = {text: trait_number(column, trait, value) for text, value in dict(zip(spelled, values, strict=True)).items()}
+    known = {
+        text: trait_number(column, trait, value) for text, value in dict(zip(spelled, values, strict=True)).items()
+    }
     return np.array([known[text] for text in spelled], dtype=np.float64)
 
 

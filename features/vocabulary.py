@@ -52,7 +52,9 @@ class Vocabulary:
         parts: list[list[int]] = []
         for reading in sorted(self.readings.values(), key=lambda one: one.base):
             for bits in range(1 << len(reading.filters)):
-                names = reading.always.union(*(reading.filtered[i] for i in range(len(reading.filters)) if bits >> i & 1))
+                names = reading.always.union(
+                    *(reading.filtered[i] for i in range(len(reading.filters)) if bits >> i & 1)
+                )
                 parts.append(sorted(series[name] for name in names if name in series))
         start = np.cumsum([0, *(len(part) for part in parts)]).astype(np.int64)
         return start, np.array([row for part in parts for row in part], np.int64)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,9 +101,9 @@ def group(leads: Ints, times: Ints, kinds: Ints, numbers: Floats, codes: Ints, n
     Leads are integers in [0, n_leads). Events at one instant are put in order of kind and numbers, so that sums add up
     in the same order whatever the file's order was.
     """
-    order = np.lexsort((*numbers[::-1], kinds, times, leads))
-    offsets = np.searchsorted(leads[order], np.arange(n_leads + 1))
-    return EventLog(offsets.astype(np.int64), times[order], kinds[order], numbers[:, order], codes[:, order])
+    offsets = np.zeros(n_leads + 1, np.int64)
+    order = _compiled("order_by_lead")(leads, times, kinds, numbers, offsets)
+    return EventLog(offsets, times[order], kinds[order], numbers[:, order], codes[:, order])
 
 
 def measure(log: EventLog, snapshots: Snapshots, plan: Plan) -> Floats:
@@ -113,7 +114,7 @@ def measure(log: EventLog, snapshots: Snapshots, plan: Plan) -> Floats:
     """
     out = np.empty((len(snapshots), len(plan.ops)))
     n_codes = int(log.codes.max(initial=-1)) + 1
-    _compiled()(
+    _compiled("measure_all")(
         log.offsets, log.times, log.kinds, log.numbers, log.codes, n_codes,
         snapshots.lead, snapshots.as_of, snapshots.started_at,
         plan.lengths, plan.series_start, plan.series, len(plan.sum_start) - 1,
@@ -123,11 +124,11 @@ def measure(log: EventLog, snapshots: Snapshots, plan: Plan) -> Floats:
 
 
 @cache
-def _compiled() -> Callable[..., None]:
+def _compiled(name: str) -> Callable[..., Any]:
     # Compiled on first use and kept on disk beside its source, so that importing this module costs and touches nothing.
     from numba import njit
 
-    from features.window_kernel import measure_all
+    from features import window_kernel
 
-    compiled: Callable[..., None] = njit(cache=True, nogil=True)(measure_all)
+    compiled: Callable[..., Any] = njit(cache=True, nogil=True)(getattr(window_kernel, name))
     return compiled

@@ -22,10 +22,12 @@ from serving.scoring.scorer import Scorer
 CHUNK: Final = 5_000
 
 _SAID = pl.List(
-    pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String, "contribution": pl.Float64})
+    pl.Struct(
+        {"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String, "contribution": pl.Float64}
+    )
 )
 _MISSED = pl.List(pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String}))
-LEADS_OUT: Final = {
+LEADS_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "lead_id": pl.String, "account_id": pl.String, "as_of": INSTANT, "probability": pl.Float64, "is_pql": pl.Boolean,
     "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
     "playbook": pl.Struct({"id": pl.String, "title": pl.String, "message": pl.String}),
@@ -40,7 +42,11 @@ def read_for(scorer: Scorer, events: pl.DataFrame, trials: pl.DataFrame | None) 
 
 
 def score_open(
-    scorer: Scorer, data: Dataset, as_of: int | None = None, reasons: int = 3, progress: Callable[[int, int], None] = lambda *_: None
+    scorer: Scorer,
+    data: Dataset,
+    as_of: int | None = None,
+    reasons: int = 3,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> pl.DataFrame:
     """Return every trial open at `as_of` (default: the last moment the data knows of), the highest probability first.
 

@@ -117,7 +117,8 @@ async def _not_here(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "refused")
     message = "POST /score and GET /model are the scoring routes."
-    return failure(status, code, message)
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return failure(status, code, message, dict(headers or {}))
 
 
 def application() -> Starlette:

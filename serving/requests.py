@@ -80,7 +80,9 @@ def decode(body: bytes) -> ScoreIn:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _wrong(error, "") from None
     if not 0 < len(request.leads) <= MOST_LEADS:
-        raise InvalidInput(f"leads must be 1 to {MOST_LEADS} leads, got {len(request.leads)}.", "leads", "Send them in parts.")
+        raise InvalidInput(
+            f"leads must be 1 to {MOST_LEADS} leads, got {len(request.leads)}.", "leads", "Send them in parts."
+        )
     if not 0 <= request.reasons <= MOST_REASONS:
         raise InvalidInput(f"reasons must be 0 to {MOST_REASONS}, got {request.reasons}.", "reasons")
     return request
@@ -136,6 +138,8 @@ def _read(index: int, raw: msgspec.Raw, definition: Definition, as_of: int) -> _
         raise InvalidInput(
             f"{spot}.started_at must not lie after as_of {text_of(as_of)}, got {lead.started_at}.", f"{spot}.started_at"
         )
+    if lead.ends_at is not None:
+        parse_instant(lead.ends_at, f"{spot}.ends_at", definition.timezone)
     if is_excluded(definition, lead.user_id, lead.account_id, lead.traits):
         raise Excluded(f"{spot}: {lead.user_id!r} is on the definition's list of excluded leads.", spot)
     times = [
@@ -208,5 +212,15 @@ def result_body(result: Answer | Failed) -> Mapping[str, Any] | Failed:
     """Return one result as it stands in the answer."""
     if isinstance(result, Failed):
         return result
-    names = ("lead_id", "account_id", "probability", "is_pql", "percentile", "reasons", "missing", "playbook", "receipt_id")
+    names = (
+        "lead_id",
+        "account_id",
+        "probability",
+        "is_pql",
+        "percentile",
+        "reasons",
+        "missing",
+        "playbook",
+        "receipt_id",
+    )
     return {name: getattr(result, name) for name in names} | {"as_of": text_of(result.as_of)}

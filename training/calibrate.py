@@ -36,5 +36,7 @@ def calibrate(margins: Floats, converted: Ints, weight: Floats) -> Sigmoid:
         if np.abs(step).max() < 1e-12:
             break
     if not theta[1] > 0:
-        raise Refusal("no signal: on leads held out, higher scores do not convert more often. Look at the signals and the horizon.")
+        raise Refusal(
+            "no signal: on leads held out, higher scores do not convert more often. Look at the signals and the horizon."
+        )
     return Sigmoid(slope=float(theta[1]), shift=float(theta[0]))

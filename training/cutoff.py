@@ -36,7 +36,9 @@ def choose_cutoff(probabilities: Floats, table: Snapshots, policy: PrecisionPoli
     peaks = np.sort(_peaks(probabilities, table.lead))[::-1]
     strictest = strictest_rank(policy)
     if len(peaks) < strictest:
-        return _refuse(policy, f"only {len(peaks):,} held-out leads; at least {strictest:,} are needed to try a cutoff.")
+        return _refuse(
+            policy, f"only {len(peaks):,} held-out leads; at least {strictest:,} are needed to try a cutoff."
+        )
     best: Decision | None = None
     n = converted = 0
     for rank in _ranks(strictest, len(peaks)):

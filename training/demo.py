@@ -1,73 +1,37 @@
 """A seeded world of "Corkboard" trials whose true conversion probabilities are known.
 
-Owns how the demo data comes about; knows nothing of features or models.
+Owns what is recorded of that world and what is true in it; knows nothing of features or models.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from training import demo_world as world
+from training.demo_world import BEHAVIOURS, DAY, LIFE_DAYS, NAMES, TIME, Counts, Floats, Ints
+
+__all__ = ["NAMES", "Demo", "Truth", "simulate", "write"]
+
 When = Sequence[datetime] | pl.Series
-
-HOUR = 3_600_000_000
-DAY = 24 * HOUR
 TRIAL_DAYS = 14
-# A lead is followed this long; the free plan outlives the trial, interest rarely lasts longer.
-LIFE_DAYS = 60
-TIME = pl.Datetime("us", "UTC")
-WEEKEND = 0.15
-
-
-class Behaviour(NamedTuple):
-    """What leads do: mean count on a busy day, weight of log1p(count) in the log rate, detail."""
-
-    event: str
-    per_day: float
-    weight: float
-    key: str = ""
-    values: tuple[str | float, ...] = ()
-
-
-MEGABYTES = tuple(round(0.1 * 1.3**step, 1) for step in range(25))
-BEHAVIOURS = (
-    Behaviour("session_started", 1.00, 0.0),
-    Behaviour("project_created", 0.25, 0.15),
-    Behaviour("task_completed", 0.80, 0.30),
-    Behaviour("comment_added", 0.50, 0.05),
-    Behaviour("file_uploaded", 0.30, 0.10, "megabytes", MEGABYTES),
-    Behaviour("invite_sent", 0.15, 0.35, "role", ("member", "member", "guest", "admin")),
-    Behaviour("invite_accepted", 0.08, 0.55),
-    Behaviour("integration_connected", 0.05, 0.60),
-    Behaviour("report_viewed", 0.25, 0.30),
-    Behaviour("api_call", 0.40, 0.20, "endpoint", ("/boards", "/tasks", "/search", "/export")),
-    Behaviour("limit_reached", 0.06, 0.60, "limit", ("boards", "members", "storage")),
-    Behaviour("pricing_viewed", 0.08, 0.60, "plan", ("team", "team", "business")),
-    Behaviour("export_downloaded", 0.10, 0.15),
-    Behaviour("support_ticket_opened", 0.05, -0.50),
-    Behaviour("theme_changed", 0.08, 0.0),
-    Behaviour("help_article_viewed", 0.25, 0.0),
-)
-NAMES = tuple(b.event for b in BEHAVIOURS)
-WEIGHTS = np.array([b.weight for b in BEHAVIOURS])
+WEIGHT = np.array([b.weight for b in BEHAVIOURS])
+CAP = np.array([b.cap for b in BEHAVIOURS])
+FRESH = np.array([b.fresh for b in BEHAVIOURS])
+FRESH_DAYS = 7
+# From this many teammates on, a team works in Corkboard.
+TEAM, TEAM_SIZE, TEAM_JUMP = NAMES.index("invite_accepted"), 3, 0.5
+# A limit alone annoys and a price alone is curiosity; both together are a plan to buy.
+PAIR, PAIR_JUMP = [NAMES.index("limit_reached"), NAMES.index("pricing_viewed")], 0.7
 # Chosen by simulation so that 12-16 % of users convert within 60 days.
-BASE_LOG_RATE = -9.05
+BASE_LOG_RATE = -9.3
 # Leads decide when the trial runs out, and hesitate once it has.
-TIMING = np.repeat([0.0, 1.3, -0.4, -2.2], [10, 5, 15, LIFE_DAYS - 30])
-
-WORDS = ("acme", "borealis", "cobalt", "dunes", "ember", "fjord", "granite", "harbor")
-FREE_MAIL = ("gmail.com", "outlook.com", "yahoo.com", "icloud.com")
-FIRST_NAMES = ("ada", "ben", "chloe", "dev", "emil", "fatima", "grace", "hugo", "ines", "jonas")
-SOURCES = ("organic", "ads", "referral", "partner")
+TIMING = np.repeat([0.2, 1.3, -0.4, -2.0], [10, 5, 15, LIFE_DAYS - 30])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +45,7 @@ class Truth:
     user_ids: NDArray[np.str_]
     started: Ints
     closing: Floats
-    counts: NDArray[np.int32]
+    counts: Counts
     log_rate: Floats
 
     def locate(self, user_ids: Sequence[str], as_of: When) -> tuple[Ints, Floats]:
@@ -135,7 +99,8 @@ class Demo:
     def true_drivers(self, user_ids: Sequence[str], as_of: When) -> pl.DataFrame:
         """Each behaviour's additive part of the log rate per day in force at `as_of`.
 
-        Counts stop where the running trial day began, so drivers change once a day.
+        Counts stop where the running trial day began, so drivers change once a day. A jump belongs to
+        its behaviour, one that takes two behaviours to each by half; company and timing are no part.
 
         Returns
         -------
@@ -143,15 +108,13 @@ class Demo:
         """
         rows, days = self.truth.locate(user_ids, as_of)
         day = np.floor(days).clip(0, LIFE_DAYS).astype(np.int64)
-        parts = WEIGHTS * np.log1p(self.truth.counts[rows, day])
-        return pl.DataFrame(parts, schema=list(NAMES)).insert_column(
-            0, pl.Series("user_id", user_ids, dtype=pl.String)
-        )
+        parts = _drivers(self.truth.counts, rows, day)
+        return pl.DataFrame(parts, schema=list(NAMES)).insert_column(0, pl.Series("user_id", user_ids, dtype=pl.String))
 
 
 def simulate(
-    accounts: int = 4000,
-    seed: int = 7,
+    accounts: int = 8000,
+    seed: int = 1,
     start: datetime = datetime(2025, 1, 6, tzinfo=UTC),
     days: int = 365,
 ) -> Demo:
@@ -166,13 +129,13 @@ def simulate(
     who, act, decide, after, send = np.random.default_rng(seed).spawn(5)
     first = int(_micros([start])[0]) // DAY * DAY
     cut = first + days * DAY
-    people = _people(who, _accounts(who, accounts, first, days), cut)
+    people = world.draw_people(who, world.draw_accounts(who, accounts, first, days), cut)
     # All behaviour first: the truth is exact only while conversions cannot influence it.
-    behaviour = _behaviour(act, people)
-    truth = _truth(decide, people, _counts(behaviour, people))
-    trials = people.hstack(_outcome(decide, truth))
-    log = pl.concat([behaviour, _milestones(trials), _consequences(after, trials)])
-    return Demo(_messages(send, _seen(log, trials, cut)), _recorded(trials, cut), truth)
+    behaviour = world.draw_behaviour(act, people)
+    truth = _truth(decide, people, world.count_by_day(behaviour, people))
+    trials = people.hstack(world.draw_outcome(decide, truth.started, truth.closing, truth.log_rate))
+    log = pl.concat([behaviour, world.milestones(trials), world.draw_consequences(after, trials)])
+    return Demo(world.draw_messages(send, _seen(log, trials, cut)), _recorded(trials, cut), truth)
 
 
 def write(demo: Demo, folder: Path) -> tuple[Path, Path]:
@@ -195,165 +158,25 @@ def _micros(times: When) -> Ints:
     return series.cast(pl.Datetime("us", "UTC")).cast(pl.Int64).to_numpy()
 
 
-def _weekend(day: Ints) -> NDArray[np.bool_]:
-    # 1970-01-01 was a Thursday.
-    return np.asarray((day + 3) % 7 >= 5)
+def _truth(rng: Generator, people: pl.DataFrame, counts: Counts) -> Truth:
+    size, business = np.log(people["company_size"].to_numpy()), people["business"].to_numpy()
+    fit = 0.2 * (size - 3.4) + 0.5 * business + 0.2 * people["interest"].to_numpy()
+    # Day by day: the parts of all days at once would take hundreds of megabytes.
+    pushed = [_drivers(counts, slice(None), day).sum(axis=1) for day in range(LIFE_DAYS)]
+    log_rate = BASE_LOG_RATE + fit[:, None] + TIMING + np.stack(pushed, axis=1)
+    ids, started = people["user_id"].to_numpy().astype(np.str_), people["started_at"].to_numpy()
+    return Truth(ids, started, world.draw_closings(rng, people), counts, log_rate)
 
 
-def _clock(rng: Generator, size: int) -> Ints:
-    """Microseconds into the day, within working hours."""
-    return (7.5 * HOUR + 12 * HOUR * rng.beta(2, 2.2, size)).astype(np.int64)
-
-
-def _accounts(rng: Generator, n: int, first: int, days: int) -> pl.DataFrame:
-    calendar = first // DAY + np.arange(days)
-    share = np.where(_weekend(calendar), 0.3, 1.0)
-    day = np.sort(rng.choice(calendar, n, p=share / share.sum()))
-    log_size = rng.normal(3.4, 1.6, n).clip(0, np.log(5000))
-    interest = rng.normal(size=n)
-    free = rng.random(n) < 1 / (1 + np.exp(1.1 * (log_size - 2.6)))
-    users = 1 + rng.poisson(np.exp(0.1 + 0.4 * interest + 0.1 * (log_size - 3.4)))
-    own = [f"{word}-{i}.example" for i, word in enumerate(rng.choice(WORDS, n))]
-    return pl.DataFrame(
-        {
-            "account_id": [f"a{i:05d}" for i in range(n)],
-            "founded": day * DAY + _clock(rng, n),
-            "company_size": np.exp(log_size).round().astype(np.int64),
-            "source": rng.choice(SOURCES, n, p=[0.45, 0.30, 0.15, 0.10]),
-            "interest": interest,
-            "users": users.clip(1, 8),
-            "business": ~free,
-            "domain": np.where(free, rng.choice(FREE_MAIL, n), own),
-        }
-    )
-
-
-def _people(rng: Generator, accounts: pl.DataFrame, cut: int) -> pl.DataFrame:
-    """One row per trial begun before the cut, in order of starting; times in microseconds."""
-    owner = np.repeat(np.arange(len(accounts)), accounts["users"].to_numpy())
-    people = accounts[owner]
-    drive = 0.6 * people["interest"].to_numpy() + 0.8 * rng.normal(size=len(people))
-    started = _starts(rng, people, founder=np.diff(owner, prepend=-1) > 0)
-    ordered = (
-        people.with_columns(started, pl.Series("drive", drive))
-        .filter(pl.col("started_at") < cut)
-        .sort("started_at", "account_id", maintain_order=True)
-        .with_columns(row=pl.int_range(pl.len()))
-    )
-    name = pl.Series(rng.choice(FIRST_NAMES, len(ordered)))
-    return ordered.with_columns(
-        user_id=pl.format("u{}", pl.col("row").cast(pl.String).str.zfill(6)),
-        # Gmail allows no hyphen, so none of these can be the address of a real person.
-        email=pl.format("{}-{}@{}", name, "row", "domain"),
-    )
-
-
-def _starts(rng: Generator, people: pl.DataFrame, founder: NDArray[np.bool_]) -> pl.Series:
-    founded, n = people["founded"].to_numpy(), len(people)
-    mean_days = 7 * np.exp(-0.3 * people["interest"].to_numpy())
-    wait = rng.exponential(mean_days).clip(0, 20).astype(np.int64)
-    joined = (founded // DAY + wait) * DAY + _clock(rng, n)
-    # Whoever would join earlier on the first day than the founder follows within the hour.
-    soon = founded + rng.integers(HOUR // 60, HOUR, n)
-    return pl.Series("started_at", np.where(founder, founded, np.maximum(joined, soon)))
-
-
-def _pace(rng: Generator, people: pl.DataFrame) -> Floats:
-    """Activity per user and calendar day: fading fast, steady, or a slow burner."""
-    n, day = len(people), np.arange(LIFE_DAYS)
-    onset = rng.uniform(14, 25, (n, 1))
-    fading = np.exp(-day / rng.uniform(3, 8, (n, 1)))
-    steady = 0.75 * np.exp(-day / rng.uniform(25, 50, (n, 1)))
-    slow = 0.10 + 0.9 / (1 + np.exp((onset - day) / 1.5))
-    kind = rng.choice(3, n, p=[0.60, 0.28, 0.12])
-    course = np.stack([fading, steady, slow])[kind, np.arange(n)]
-    return np.asarray(course * np.exp(0.8 * people["drive"].to_numpy())[:, None])
-
-
-def _behaviour(rng: Generator, people: pl.DataFrame) -> pl.DataFrame:
-    """Everything each user would do in 60 days, drawn without regard to how the trial ends."""
-    started = people["started_at"].to_numpy()
-    calendar = started[:, None] // DAY + np.arange(LIFE_DAYS)
-    pace = _pace(rng, people) * np.where(_weekend(calendar), WEEKEND, 1.0)
-    # Tastes differ, or every count would be the same signal; -0.18 keeps their mean at one.
-    taste = rng.lognormal(-0.18, 0.6, (len(people), 1, len(BEHAVIOURS)))
-    counts = rng.poisson(pace[:, :, None] * taste * [b.per_day for b in BEHAVIOURS])
-    cell = np.repeat(np.arange(counts.size), counts.ravel())
-    row, day, kind = np.unravel_index(cell, counts.shape)
-    opening = started[row] + rng.integers(1, 4 * HOUR, len(row))
-    at = np.where(day == 0, opening, calendar[row, day] * DAY + _clock(rng, len(row)))
-    return _log(row, pl.Series(NAMES).gather(kind), at).with_columns(_properties(rng, kind))
-
-
-def _properties(rng: Generator, kind: Ints) -> pl.Series:
-    texts = [[json.dumps({b.key: v}) for v in b.values] or ["{}"] for b in BEHAVIOURS]
-    sizes = np.array([len(t) for t in texts])
-    flat = pl.Series("properties", [text for options in texts for text in options])
-    return flat.gather((np.cumsum(sizes) - sizes)[kind] + rng.integers(sizes[kind]))
-
-
-def _log(row: Ints, event: pl.Series | str, at: Ints) -> pl.DataFrame:
-    log = pl.DataFrame({"row": row, "timestamp": at})
-    return log.with_columns(event=pl.lit(event), properties=pl.lit("{}"))
-
-
-def _counts(behaviour: pl.DataFrame, people: pl.DataFrame) -> NDArray[np.int32]:
-    """Events before each trial day, of shape (users, 61, behaviours)."""
-    row = behaviour["row"].to_numpy()
-    day = (behaviour["timestamp"].to_numpy() - people["started_at"].to_numpy()[row]) // DAY
-    kind = behaviour["event"].cast(pl.Enum(NAMES)).to_physical().to_numpy()
-    counts = np.zeros((len(people), LIFE_DAYS + 1, len(NAMES)), dtype=np.int32)
-    np.add.at(counts, (row, day + 1, kind), 1)
-    return counts.cumsum(axis=1, dtype=np.int32)
-
-
-def _truth(rng: Generator, people: pl.DataFrame, counts: NDArray[np.int32]) -> Truth:
-    drive, interest = people["drive"].to_numpy(), people["interest"].to_numpy()
-    fit = 0.2 * (np.log(people["company_size"].to_numpy()) - 3.4) + 0.5 * people["business"]
-    own = BASE_LOG_RATE + fit.to_numpy() + 0.2 * interest
-    log_rate = own[:, None] + TIMING + np.log1p(counts[:, :LIFE_DAYS]) @ WEIGHTS
-    leaves = rng.random(len(people)) < 0.06 * np.exp(-0.6 * drive - 0.1)
-    closing = np.where(leaves, rng.uniform(1, 35, len(people)), np.inf)
-    ids = people["user_id"].to_numpy().astype(np.str_)
-    return Truth(ids, people["started_at"].to_numpy(), closing, counts, log_rate)
-
-
-def _outcome(rng: Generator, truth: Truth) -> pl.DataFrame:
-    """Microseconds at which each lead closes or converts, null where it does not."""
-    rate = np.exp(truth.log_rate)
-    reached, needed = rate.cumsum(axis=1), rng.exponential(size=len(rate))
-    day = (reached < needed[:, None]).sum(axis=1)
-    inside = (np.arange(len(rate)), day.clip(max=LIFE_DAYS - 1))
-    at = day + 1 - (reached[inside] - needed) / rate[inside]
-    converts = (day < LIFE_DAYS) & (at < truth.closing)
-    days = np.where(converts, at, truth.closing)
-    moment = pl.Series((truth.started + np.where(np.isinf(days), 0, days * DAY)).astype(np.int64))
-    return pl.select(
-        closed_at=pl.when(pl.lit(~converts & np.isfinite(days))).then(moment),
-        converted_at=pl.when(pl.lit(converts)).then(moment),
-    )
-
-
-def _milestones(trials: pl.DataFrame) -> pl.DataFrame:
-    moments = trials.select(
-        "row",
-        signed_up="started_at",
-        trial_cancelled="closed_at",
-        subscription_started="converted_at",
-    )
-    long = moments.unpivot(index="row", variable_name="event", value_name="timestamp")
-    return long.drop_nulls().select("row", "timestamp", "event", properties=pl.lit("{}"))
-
-
-def _consequences(rng: Generator, trials: pl.DataFrame) -> pl.DataFrame:
-    """What only payers do: seats within 30 days and three monthly invoices, a trap for leaks."""
-    paying = trials.drop_nulls("converted_at")
-    row, paid = paying["row"].to_numpy(), paying["converted_at"].to_numpy()
-    buyer = np.repeat(np.arange(len(row)), rng.poisson(1.5, len(row)))
-    seats = paid[buyer] + rng.integers(1, 30 * DAY, len(buyer))
-    bills = paid[:, None] + 30 * DAY * np.arange(3) + rng.integers(1, HOUR, (len(row), 3))
-    invoices = _log(np.repeat(row, 3), "invoice_paid", bills.ravel())
-    return pl.concat([_log(row[buyer], "seat_added", seats), invoices])
+def _drivers(counts: Counts, rows: Ints | slice, day: Ints | int) -> Floats:
+    """Each behaviour's part of the log rate on a trial day, of shape (rows, behaviours)."""
+    total = counts[rows, day]
+    fresh = total - counts[rows, np.maximum(day - FRESH_DAYS, 0)]
+    lasting = np.where(FRESH > 0, total - fresh, total)
+    parts = WEIGHT * np.log1p(np.minimum(lasting, CAP)) + FRESH * np.log1p(fresh)
+    parts[:, TEAM] += TEAM_JUMP * (total[:, TEAM] >= TEAM_SIZE)
+    parts[:, PAIR] += PAIR_JUMP / 2 * (total[:, PAIR] > 0).all(axis=1, keepdims=True)
+    return np.asarray(parts)
 
 
 def _seen(log: pl.DataFrame, trials: pl.DataFrame, cut: int) -> pl.DataFrame:
@@ -361,7 +184,7 @@ def _seen(log: pl.DataFrame, trials: pl.DataFrame, cut: int) -> pl.DataFrame:
     owners = trials.select("row", "user_id", "account_id", "closed_at")
     over = (pl.col("timestamp") >= pl.col("closed_at")) & (pl.col("event") != "trial_cancelled")
     return log.join(owners, on="row", maintain_order="left").filter(
-        pl.col("timestamp") < cut, ~over.fill_null(False)
+        pl.col("timestamp") < cut, ~over.fill_null(value=False)
     )
 
 
@@ -371,27 +194,6 @@ def _recorded(trials: pl.DataFrame, cut: int) -> pl.DataFrame:
     times = pl.col("started_at", "ends_at", "closed_at", "converted_at").cast(TIME)
     traits = ("company_size", "source", "email")
     return trials.with_columns(ends, *known).select("user_id", "account_id", times, *traits)
-
-
-def _messages(rng: Generator, log: pl.DataFrame) -> pl.DataFrame:
-    """The log as received: seconds late, now and then hours late, now and then twice."""
-    n = len(log)
-    late = rng.random(n) < 0.01
-    delay = np.where(late, rng.uniform(60, 6 * 3600, n), rng.lognormal(1.0, 0.7, n))
-    # Shuffled numbers, so that an id tells neither time nor kind.
-    number = pl.Series(rng.permutation(n)).cast(pl.String).str.zfill(8)
-    arrival = pl.col("timestamp") + pl.Series((delay * 1_000_000).astype(np.int64))
-    sent = log.select(
-        "user_id",
-        "account_id",
-        "event",
-        pl.col("timestamp").cast(TIME),
-        arrival.cast(TIME).alias("received_at"),
-        pl.format("m{}", number).alias("message_id"),
-        "properties",
-    )
-    twice = sent.filter(pl.Series(rng.random(n) < 0.005))
-    return pl.concat([sent, twice]).sort("received_at", "message_id")
 
 
 if __name__ == "__main__":

@@ -112,8 +112,12 @@ def _share_accounts(trials: pl.DataFrame) -> bool:
 def _mostly_before(events: pl.DataFrame, trials: pl.DataFrame, key: str) -> bool:
     """Whether what is known when a trial starts is mostly older than the trial."""
     joined = events.join(trials.select(key, "started_at").unique(key), on=key)
-    early = (pl.col("timestamp") < pl.col("started_at")) & (pl.col("timestamp") >= pl.col("started_at") - pl.duration(days=60))
-    late = (pl.col("timestamp") >= pl.col("started_at")) & (pl.col("timestamp") < pl.col("started_at") + pl.duration(days=7))
+    early = (pl.col("timestamp") < pl.col("started_at")) & (
+        pl.col("timestamp") >= pl.col("started_at") - pl.duration(days=60)
+    )
+    late = (pl.col("timestamp") >= pl.col("started_at")) & (
+        pl.col("timestamp") < pl.col("started_at") + pl.duration(days=7)
+    )
     counts = joined.select(early.sum().alias("early"), late.sum().alias("late")).row(0)
     return bool(counts[0] > counts[1])
 
@@ -123,7 +127,9 @@ def _ends(events: pl.DataFrame, trials: pl.DataFrame | None, conversion: str | N
     if trials is not None and "converted_at" in trials.columns:
         found = trials.drop_nulls("converted_at").select(key, pl.col("converted_at").cast(INSTANT))
     else:
-        found = events.filter(pl.col("event") == (conversion or "")).select(key, pl.col("timestamp").alias("converted_at"))
+        found = events.filter(pl.col("event") == (conversion or "")).select(
+            key, pl.col("timestamp").alias("converted_at")
+        )
     return found.group_by(key).agg(pl.col("converted_at").min())
 
 
@@ -187,7 +193,12 @@ def _usual_length(seen: Look) -> int | None:
     """Return the length of most trials in whole days, where they have one."""
     if seen.trials is None or "ends_at" not in seen.trials.columns:
         return None
-    days = (seen.trials["ends_at"].cast(INSTANT) - seen.trials["started_at"]).dt.total_days().drop_nulls().value_counts(sort=True)
+    days = (
+        (seen.trials["ends_at"].cast(INSTANT) - seen.trials["started_at"])
+        .dt.total_days()
+        .drop_nulls()
+        .value_counts(sort=True)
+    )
     common = len(days) and days["count"][0] > 0.5 * len(seen.trials)
     return int(days.row(0)[0]) * DAY if common and days.row(0)[0] > 0 else None
 
@@ -195,7 +206,12 @@ def _usual_length(seen: Look) -> int | None:
 def _conversion_lines(seen: Look, options: Options) -> list[str]:
     what = f"  event: {yaml_text(seen.conversion)}" if seen.conversion else "  column: converted_at"
     horizon = options.horizon or _usual_horizon(seen)
-    return ["", "conversion:", what, f"  horizon: {span_text(horizon)}          # within which time it must happen to count"]
+    return [
+        "",
+        "conversion:",
+        what,
+        f"  horizon: {span_text(horizon)}          # within which time it must happen to count",
+    ]
 
 
 def _usual_horizon(seen: Look) -> int:
@@ -211,7 +227,11 @@ def _moment_lines(seen: Look, options: Options) -> list[str]:
     days = [0] if seen.before_trial else [3, 5] if length and length <= 7 * DAY else [3, 7, 10]
     ages = ", ".join(span_text(span) for span in options.score_at or [day * DAY for day in days])
     windows = "30d, 90d" if seen.before_trial else "1d, 7d, trial"
-    return ["", f"score_at: [{ages}]    # ages of a trial at which the model learns to score it", f"windows: [{windows}]"]
+    return [
+        "",
+        f"score_at: [{ages}]    # ages of a trial at which the model learns to score it",
+        f"windows: [{windows}]",
+    ]
 
 
 def _signal_lines(seen: Look) -> list[str]:
@@ -226,7 +246,14 @@ def _signal_lines(seen: Look) -> list[str]:
 
 
 def _signal(
-    name: str, kind: str, events: list[str], measures: list[str], direction: str, text: str, account: bool, windows: str = ""
+    name: str,
+    kind: str,
+    events: list[str],
+    measures: list[str],
+    direction: str,
+    text: str,
+    account: bool,
+    windows: str = "",
 ) -> list[str]:
     scope = ["    scope: account"] if account else []
     spans = [f"    windows: [{windows}]"] if windows else []
@@ -262,7 +289,9 @@ def _history_lines(seen: Look) -> list[str]:
         events = list(seen.names[:5])
         text = "{distinct_user:colleague|colleagues} active {window}"
         measures = ["count", "distinct(user)", "trend"]
-        lines += _signal("account_activity", "team_growth", events, measures, "free", text, account=True, windows="7d, 30d")
+        lines += _signal(
+            "account_activity", "team_growth", events, measures, "free", text, account=True, windows="7d, 30d"
+        )
     for name, event, what in (
         ("account_trials", "$trial_started", "trial|trials"),
         ("account_conversions", "$converted", "earlier conversion|earlier conversions"),
@@ -290,7 +319,11 @@ def _trait_lines(seen: Look) -> list[str]:
         else:
             lines += [f"  - name: {event_slug(column, set())}", f"    column: {yaml_text(column)}", f"    type: {kind}"]
             lines += [f"    text: {yaml_text(event_words(column) + ': {value}')}"]
-    return ["", "traits:                # facts about the lead", *lines] if any("name:" in line for line in lines) else lines
+    return (
+        ["", "traits:                # facts about the lead", *lines]
+        if any("name:" in line for line in lines)
+        else lines
+    )
 
 
 def _trait_type(values: pl.Series) -> str | None:

@@ -18,7 +18,17 @@ from training.cutoff import first_flag_rows
 
 RESAMPLES: Final = 200
 LEVEL: Final = 0.95
-PREDICTION_COLUMNS: Final = ("lead_id", "account", "as_of", "trial_day", "probability", "converted", "is_pql", "logistic", "base_rate")
+PREDICTION_COLUMNS: Final = (
+    "lead_id",
+    "account",
+    "as_of",
+    "trial_day",
+    "probability",
+    "converted",
+    "is_pql",
+    "logistic",
+    "base_rate",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,9 @@ def observed_to_expected(outcomes: Ints | Floats, probabilities: Floats, weight:
 
 def auc(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
     """Return the chance that a converter is ranked above another lead; NaN where there is only one outcome."""
-    return float(roc_auc_score(outcomes, probabilities, sample_weight=weight)) if _both(outcomes, weight) else float("nan")
+    return (
+        float(roc_auc_score(outcomes, probabilities, sample_weight=weight)) if _both(outcomes, weight) else float("nan")
+    )
 
 
 def average_precision(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
@@ -108,9 +120,8 @@ METRICS: Final[dict[str, Metric]] = {
 
 
 def row_weights(predictions: pd.DataFrame) -> Floats:
-    """Return 1 / (snapshots of the same lead), so that each lead counts once."""
-    count = predictions.groupby("lead_id")["lead_id"].transform("size")
-    return 1.0 / count.to_numpy(np.float64)
+    """Return the weight of each row, 1 for all: weights that depend on when a lead left would depend on the outcome."""
+    return np.ones(len(predictions))
 
 
 def bootstrap_weights(accounts: pd.Series, seed: int) -> Floats:

@@ -63,7 +63,8 @@ class Ranking:
     def margins(self, rows: Floats) -> Floats:
         """Return scorecard + trees: float64 array of shape (n,)."""
         trees = np.asarray(self.booster.predict(rows, raw_score=True, num_threads=1))
-        return self.scorecard.margins(rows) + trees
+        margins: Floats = self.scorecard.margins(rows) + trees
+        return margins
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,11 @@ def fit(
     ValueError
         Where the shapes do not fit together.
     """
-    parameters = {**settings.parameters, "seed": settings.seed, "monotone_constraints": [column.direction for column in table]}
+    parameters = {
+        **settings.parameters,
+        "seed": settings.seed,
+        "monotone_constraints": [column.direction for column in table],
+    }
     parts = []
     for number, (learn, held) in enumerate(folds, 1):
         parts.append(_fold(rows, converted, weight, table, (learn, held), parameters, settings))
@@ -122,7 +127,8 @@ class _Fold:
 
     def margins(self, rows: Floats, rounds: int) -> Floats:
         trees = self.booster.predict(rows, raw_score=True, num_iteration=rounds, num_threads=1)
-        return self.scorecard.margins(rows) + np.asarray(trees)
+        margins: Floats = self.scorecard.margins(rows) + np.asarray(trees)
+        return margins
 
 
 def _fold(
@@ -135,7 +141,9 @@ def _fold(
     valid = _data(rows[held], converted[held], weight[held], scorecard, train)
     losses: dict[str, dict[str, list[float]]] = {}
     stop = [lgb.early_stopping(settings.patience, verbose=False), lgb.record_evaluation(losses)]
-    booster = lgb.train(dict(parameters), train, settings.max_rounds, valid_sets=[valid], valid_names=["held"], callbacks=stop)
+    booster = lgb.train(
+        dict(parameters), train, settings.max_rounds, valid_sets=[valid], valid_names=["held"], callbacks=stop
+    )
     start = log_loss(converted[held], scorecard.margins(rows[held]), weight[held])
     return _Fold(scorecard, booster, np.array([start, *losses["held"]["binary_logloss"]]))
 
@@ -158,7 +166,9 @@ def log_loss(converted: Ints, margins: Floats, weight: Floats) -> float:
     return float(np.average(np.logaddexp(0.0, margins) - converted * margins, weights=weight))
 
 
-def fit_scorecard(rows: Floats, converted: Ints, weight: Floats, table: Sequence[Column], ridge: float = RIDGE) -> Scorecard:
+def fit_scorecard(
+    rows: Floats, converted: Ints, weight: Floats, table: Sequence[Column], ridge: float = RIDGE
+) -> Scorecard:
     """Return the ridge-penalised logistic line whose points keep to the columns' directions.
 
     Minimises sum(weight * log loss) + ridge / 2 * |points|^2 over standardised log columns, by L-BFGS-B within bounds.
@@ -170,7 +180,10 @@ def fit_scorecard(rows: Floats, converted: Ints, weight: Floats, table: Sequence
     standard = (logs - center) / scale
     rate = float(np.average(converted, weights=weight))
     start = np.array([np.log(rate / (1 - rate)), *np.zeros(rows.shape[1])])
-    bounds = [(None, None), *((0.0 if d > 0 else None, 0.0 if d < 0 else None) for d in (column.direction for column in table))]
+    bounds = [
+        (None, None),
+        *((0.0 if d > 0 else None, 0.0 if d < 0 else None) for d in (column.direction for column in table)),
+    ]
     objective = _penalised_loss(standard, converted, weight, ridge)
     best = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 2_000})
     return Scorecard(float(best.x[0]), best.x[1:], center, scale, absent)
@@ -182,7 +195,8 @@ def _absent(rows: Floats, table: Sequence[Column]) -> Floats:
     mean = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     longest = np.where(known, rows, 0.0).max(axis=0, initial=0.0)
     never = [column.measure is not None and column.measure.how in RECENCY for column in table]
-    return np.where(never, longest, mean)
+    absent: Floats = np.where(never, longest, mean)
+    return absent
 
 
 def _penalised_loss(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,7 +174,8 @@ def _judged(
     seed = settings.fit.seed
     figures = evaluate.evaluate(predictions, seed)
     against = {
-        name: evaluate.compare(predictions, "probability", name, evaluate.log_loss, seed) for name in ("base_rate", "logistic")
+        name: evaluate.compare(predictions, "probability", name, evaluate.log_loss, seed)
+        for name in ("base_rate", "logistic")
     }
     return Trained(
         artifact, table, parts, fitted, predictions, figures, against, evaluate.promise(predictions, artifact.decision),
@@ -185,7 +186,7 @@ def _judged(
 def _predictions(scorer: Scorer, leads: Leads, rows: Floats, table: Snapshots, parts: Split) -> pd.DataFrame:
     test, learned = table.take(parts.test), table.take(parts.learned)
     scored = scorer.score(rows[parts.test])
-    values: dict[str, Sequence[Any] | Floats | Ints] = {
+    values: dict[str, Any] = {
         "lead_id": [leads.ids[i] for i in test.lead],
         "account": test.account,
         "as_of": pd.to_datetime([moment_of(int(moment)) for moment in test.as_of], utc=True),

@@ -34,9 +34,13 @@ def judge(trained: Trained, champion: Artifact | None, data: Dataset, seed: int)
     if champion is None:
         return _first(trained)
     if champion.version == trained.artifact.version:
-        return Verdict(promote=False, why="Not promoted: the same data and definition made the version that is in service.")
+        return Verdict(
+            promote=False, why="Not promoted: the same data and definition made the version that is in service."
+        )
     if champion.training.get("horizon_days") != trained.artifact.training["horizon_days"]:
-        return Verdict(promote=True, why="Promoted: the definition asks for another horizon than the champion was made for.")
+        return Verdict(
+            promote=True, why="Promoted: the definition asks for another horizon than the champion was made for."
+        )
     try:
         theirs = _champion_probabilities(trained, champion, data)
     except PQLError as error:
@@ -45,14 +49,18 @@ def judge(trained: Trained, champion: Artifact | None, data: Dataset, seed: int)
     difference = evaluate.compare(table, "probability", "champion", evaluate.log_loss, seed)
     better = difference.value < 0
     figures = f"log loss {difference.value:+.4f} against the champion, 95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
-    return Verdict(promote=better, why=f"{'Promoted' if better else 'Not promoted'}: {figures}, on the same test trials.")
+    return Verdict(
+        promote=better, why=f"{'Promoted' if better else 'Not promoted'}: {figures}, on the same test trials."
+    )
 
 
 def _first(trained: Trained) -> Verdict:
     gain = trained.against["base_rate"]
     if gain.value >= 0:
         return Verdict(promote=False, why=f"Not promoted: log loss {gain.value:+.4f} against the base rate is no gain.")
-    return Verdict(promote=True, why=f"Promoted: the first version, and better than the base rate by {-gain.value:.4f} log loss.")
+    return Verdict(
+        promote=True, why=f"Promoted: the first version, and better than the base rate by {-gain.value:.4f} log loss."
+    )
 
 
 def _champion_probabilities(trained: Trained, champion: Artifact, data: Dataset) -> Floats:

@@ -30,10 +30,18 @@ def figures(trained: Trained) -> dict[str, float]:
         found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
     for baseline, gain in trained.against.items():
         found |= {f"log_loss_minus_{baseline}": gain.value, f"log_loss_minus_{baseline}_high": gain.high}
-    found |= {"pql_leads": trained.promise.leads, "pql_converted": trained.promise.converted, "pql_caught": trained.promise.caught}
+    found |= {
+        "pql_leads": trained.promise.leads,
+        "pql_converted": trained.promise.converted,
+        "pql_caught": trained.promise.caught,
+    }
     if trained.promise.precision is not None:
         precision = trained.promise.precision
-        found |= {"pql_precision": precision.value, "pql_precision_low": precision.low, "pql_precision_high": precision.high}
+        found |= {
+            "pql_precision": precision.value,
+            "pql_precision_low": precision.low,
+            "pql_precision_high": precision.high,
+        }
     decision = trained.artifact.decision
     if isinstance(decision, Cutoff):
         found |= {"cutoff": decision.probability, "cutoff_precision_low": decision.precision_low}
@@ -61,7 +69,12 @@ def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
     fresh(folder)
     trained.artifact.save(folder / "artifact")
     write_predictions(trained.predictions, folder)
-    facts = {"version": trained.artifact.version, "data": digest(data), "figures": figures(trained), **_verdicts(trained)}
+    facts = {
+        "version": trained.artifact.version,
+        "data": digest(data),
+        "figures": figures(trained),
+        **_verdicts(trained),
+    }
     write_metrics(facts, data, folder)
     return folder
 

@@ -58,7 +58,9 @@ def _finished(trained: Trained, data: Dataset, out: Path, progress: Callable[[st
     page = report.render(trained, data, trained.artifact.version, verdict.why)
     (folder / record.REPORT).write_text(page, encoding="utf-8")
     progress("logging and registering in MLflow")
-    number = tracking.log(folder, record.parameters(trained), record.figures(trained), record.digest(data), trained.artifact)
+    number = tracking.log(
+        folder, record.parameters(trained), record.figures(trained), record.digest(data), trained.artifact
+    )
     assert number is not None  # there is an artifact, so there is a version
     # The alias moves last: a run that dies before leaves the old champion in service, whole.
     if verdict.promote:

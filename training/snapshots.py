@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Snapshots:
     lead, account : int64 arrays of shape (n,), numbers as in `Leads`
     as_of, started_at, label_end : int64 arrays of shape (n,), microseconds since 1970 UTC
     converted : int64 array of shape (n,), 0 or 1
-    weight : float64 array of shape (n,); the snapshots of one lead weigh 1 together
+    weight : float64 array of shape (n,); 1 / (ages at which a lead is scored), see `row_weight`
     """
 
     lead: Ints
@@ -36,15 +36,17 @@ class Snapshots:
         return len(self.lead)
 
     def take(self, rows: Ints) -> Snapshots:
-        """Return some rows, their weights as if they were all."""
-        part = Snapshots(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-        return replace(part, weight=weights(part.lead))
+        """Return some rows."""
+        return Snapshots(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def weights(lead: Ints) -> Floats:
-    """Return 1 / (rows of the same lead), so that a lead counts once however often it was looked at."""
-    _, position, count = np.unique(lead, return_inverse=True, return_counts=True)
-    return 1.0 / count[position]
+def row_weight(ages: int) -> float:
+    """Return what one snapshot weighs, so that a lead counts at most once however often it is looked at.
+
+    The same for every row: dividing by the snapshots a lead really has would give converters, who leave early, heavier rows, and
+    make every probability some 6 % too high (docs/decisions/0006-equal-weights.md).
+    """
+    return 1.0 / ages
 
 
 def snapshots(data: Dataset, leads: Leads) -> Snapshots:
@@ -57,6 +59,7 @@ def snapshots(data: Dataset, leads: Leads) -> Snapshots:
     keep = np.flatnonzero(running(leads, which, as_of) & (label != UNKNOWN))
     keep = keep[np.argsort(as_of[keep], kind="stable")]
     which, as_of, converted = which[keep], as_of[keep], label[keep].astype(np.int64)
+    weight = np.full(len(keep), row_weight(len(ages)))
     return Snapshots(
-        which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, converted, weights(which)
+        which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, converted, weight
     )

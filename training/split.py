@@ -54,7 +54,9 @@ def split(table: Snapshots, test_from: int | None = None) -> Split:
         Where a part would be empty or lack one of the outcomes.
     """
     if not len(table):
-        raise Refusal("no snapshot has a known outcome yet. Wait for more history, shorten the horizon, or score earlier.")
+        raise Refusal(
+            "no snapshot has a known outcome yet. Wait for more history, shorten the horizon, or score earlier."
+        )
     moment = _newest(table.started_at, table.lead, TEST_SHARE) if test_from is None else test_from
     older, test = _parts(table, np.arange(len(table)), moment)
     older, apart = _keep_accounts_apart(table, older, test)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -43,6 +44,7 @@ def _mlflow() -> Iterator[Any]:
     # No pickle of anybody's is ever loaded through us, and nothing is reported to anybody.
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():
         # Its own and SQLAlchemy's deprecations are not ours to mend, and hide what is.
         warnings.simplefilter("ignore")
@@ -70,7 +72,9 @@ def log(
             mlflow.log_artifacts(str(folder))
             if artifact is None:
                 return None
-            number = int(_register(mlflow, folder / "artifact", artifact))
+            # It tells the terminal of each registration; what we say ourselves is enough.
+            with redirect_stderr(io.StringIO()):
+                number = int(_register(mlflow, folder / "artifact", artifact))
         mlflow.MlflowClient().set_model_version_tag(MODEL, str(number), _CONTENT, artifact.version)
         return number
 
@@ -134,7 +138,9 @@ def _version(client: Any, one: Any) -> Version:  # noqa: ANN401
     figures = dict(client.get_run(one.run_id).data.metrics) if one.run_id else {}
     tags = one.tags or {}
     created = int(one.creation_timestamp)
-    return Version(int(one.version), tags.get(_CONTENT, ""), tuple(one.aliases), created, tags.get(_VERDICT, ""), figures)
+    return Version(
+        int(one.version), tags.get(_CONTENT, ""), tuple(one.aliases), created, tags.get(_VERDICT, ""), figures
+    )
 
 
 def fetch(name: str, into: Path) -> Path:
@@ -152,7 +158,9 @@ def fetch(name: str, into: Path) -> Path:
             got = Path(mlflow.artifacts.download_artifacts(f"models:/{name}", dst_path=scratch))
         except mlflow.exceptions.MlflowException as error:
             raise InvalidInput(
-                f"there is no model {name!r} in the registry ({str(error).splitlines()[0]}).", "model", "Train one with `pql train`."
+                f"there is no model {name!r} in the registry ({str(error).splitlines()[0]}).",
+                "model",
+                "Train one with `pql train`.",
             ) from None
         into.mkdir(parents=True, exist_ok=True)
         # By fixed names: nothing in the registry's own description of the model decides what is read.

@@ -20,7 +20,7 @@ def summary(outcome: Outcome) -> list[str]:
         f"Version  {artifact.version}, registered as pql-scorer/{outcome.number}. {outcome.verdict.why}",
         f"Model    {outcome.folder / 'artifact'}",
         f"Report   {outcome.folder / REPORT}",
-        *(["Next     pql serve, then POST a lead to http://127.0.0.1:3000/score"] if outcome.verdict.promote else []),
+        *(["Next     make serve (or pql serve), then POST a lead: the curl line at the top of README.md"] if outcome.verdict.promote else []),
     ]
 
 

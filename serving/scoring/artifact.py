@@ -19,7 +19,7 @@ import numpy as np
 
 from features.columns import Levels
 from features.definition import Definition, parse
-from features.errors import ArtifactError
+from features.errors import ArtifactError, InvalidSetting
 from features.matrix import FeatureBuilder
 from features.traits import levels_of
 from features.windows import Floats
@@ -128,11 +128,18 @@ def load(folder: Path) -> Artifact:
     texts = {name: _verified(folder / name, facts["sha256"][name]) for name in (BOOSTER, DEFINITION)}
     try:
         artifact = _artifact(facts, texts[BOOSTER], texts[DEFINITION])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{folder / SCORER}: not a scorer description ({error!r}). Publish the version again.") from None
-    if artifact.builder.fingerprint != facts["fingerprint"]:
+        builds = artifact.builder.fingerprint
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
-            f"{folder}: this release builds other columns (fingerprint {artifact.builder.fingerprint[:8]}) than the model was "
+            f"{folder / SCORER}: not a scorer description ({error!r}). Publish the version again."
+        ) from None
+    except InvalidSetting as error:
+        raise ArtifactError(
+            f"{folder / DEFINITION}: this release cannot read it ({error}) Train again, or use the matching release."
+        ) from None
+    if builds != facts["fingerprint"]:
+        raise ArtifactError(
+            f"{folder}: this release builds other columns (fingerprint {builds[:8]}) than the model was "
             f"trained on ({facts['fingerprint'][:8]}). Train again, or use the matching release."
         )
     return artifact
@@ -141,7 +148,8 @@ def load(folder: Path) -> Artifact:
 def _read_scorer(folder: Path) -> dict[str, Any]:
     path = folder / SCORER
     try:
-        facts = json.loads(path.read_bytes())
+        text = path.read_bytes().decode()
+        facts = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}). Name a folder that `pql train` wrote.") from None
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
@@ -150,7 +158,8 @@ def _read_scorer(folder: Path) -> dict[str, Any]:
         raise ArtifactError.hash_differs(path)
     # The file's own hash is taken over all of it but that hash.
     without = {**facts, "sha256": {name: facts["sha256"][name] for name in (BOOSTER, DEFINITION)}}
-    if sha256(_dumped(without)) != facts["sha256"][SCORER]:
+    # Compared as text too: line ends, spaces and repeated keys that parsing forgives are not the bytes that were written.
+    if _dumped(facts) != text or sha256(_dumped(without)) != facts["sha256"][SCORER]:
         raise ArtifactError.hash_differs(path)
     return facts
 

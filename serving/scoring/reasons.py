@@ -94,16 +94,18 @@ class Explainer:
         if owner in definition.signal_of:
             signal = definition.signal_of[owner]
             facts = self._signal_facts(signal, row, contributions) if signal.speakable else None
-            return facts and Reason(owner, signal.kind, signal.text.fill(_said(facts)), facts, total)
+            return Reason(owner, signal.kind, signal.text.fill(_said(facts)), facts, total) if facts else None
         trait = definition.trait_of.get(owner)
         if trait is None or not trait.speakable or traits.get(owner) is None:
             return None
-        value = _trait_fact(trait, traits[owner])
-        return Reason(owner, "fit", trait.text.fill({"value": value}), {"value": value}, total)
+        value = _trait_fact(trait, traits[owner], row[self._columns_of[owner]])
+        return None if value is None else Reason(owner, "fit", trait.text.fill({"value": value}), {"value": value}, total)
 
     def _signal_facts(self, signal: Signal, row: Floats, contributions: Floats) -> dict[str, Fact] | None:
         """Return what happened in the window that tells most, or None where nothing happened."""
-        places = [place for place in self._columns_of[signal.name] if self.builder.columns[place].window and row[place] > 0]
+        places = [
+            place for place in self._columns_of[signal.name] if self.builder.columns[place].window and row[place] > 0
+        ]
         places = [place for place in places if self._measure(place) not in ("trend", "reached")]
         if not places:
             return None
@@ -164,18 +166,23 @@ def ago(days: float) -> str:
     """Return a span since a moment in words, in whole days.
 
     >>> ago(0.4), ago(1.9), ago(5.0)
-    ('in the last 24 hours', '1 day ago', '5 days ago')
+    ('less than a day ago', '1 day ago', '5 days ago')
     """
     whole = int(days)
     if whole == 0:
-        return "in the last 24 hours"
+        return "less than a day ago"
     return "1 day ago" if whole == 1 else f"{whole} days ago"
 
 
-def _trait_fact(trait: Trait, value: object) -> Fact:
-    if trait.type == "email_domain":
-        return domain_of(value) or ""
-    return value if isinstance(value, int | float | str) and trait.type != "flag" else str(value)
+def _trait_fact(trait: Trait, value: object, columns: Floats) -> Fact | None:
+    """Return what a trait's sentence quotes, or None where the value was not understood or is not so."""
+    if trait.type == "category":
+        return str(value)
+    if trait.type == "number":
+        return _exact(float(columns[0])) if np.isfinite(columns[0]) else None
+    if not columns[0] > 0:
+        return None
+    return domain_of(value) if trait.type == "email_domain" else str(value)
 
 
 def _missing(signal: Signal, age: float, share: float) -> Missing:
@@ -183,5 +190,3 @@ def _missing(signal: Signal, age: float, share: float) -> Missing:
     by = f"day {number_words(age)}"
     text = f"has not {signal.missing}; {tenths} in 10 converters had by {by}"
     return Missing(signal.name, signal.kind, text, {"converters_in_10": tenths, "day": _exact(age), "share": share})
-
-

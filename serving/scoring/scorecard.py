@@ -7,10 +7,13 @@ Only applies numbers; learning them is `training.fit`'s business.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from features.windows import Floats
+
+LARGEST: Final = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Scorecard:
     def margins(self, rows: Floats) -> Floats:
         """Return the log-odds of each row: float64 array of shape (n,)."""
         # Row by row sums, not a matrix product: a lead's score must not depend on which leads stand beside it.
-        return self.contributions(rows).sum(axis=1) + self.base
+        margins: Floats = self.contributions(rows).sum(axis=1) + self.base
+        return margins
 
 
 def signed_log(rows: Floats, absent: Floats) -> Floats:
@@ -50,6 +54,7 @@ def signed_log(rows: Floats, absent: Floats) -> Floats:
     >>> signed_log(np.array([[np.nan, 0.0]]), np.array([np.e - 1, 5.0])).tolist()
     [[1.0, 0.0]]
     """
-    filled = np.where(np.isnan(rows), absent, rows)
+    # Sums of what a request sends can run over; their logarithm is large, and infinity times a point of 0 would be NaN.
+    filled = np.clip(np.where(np.isnan(rows), absent, rows), -LARGEST, LARGEST)
     logs: Floats = np.copysign(np.log1p(np.abs(filled)), filled)
     return logs

@@ -65,7 +65,8 @@ class Scorer:
         if not len(rows):
             return np.empty(0)
         trees = np.asarray(self.artifact.booster.predict(rows, raw_score=True, num_threads=1))
-        return self.artifact.scorecard.margins(rows) + trees
+        margins: Floats = self.artifact.scorecard.margins(rows) + trees
+        return margins
 
     def probabilities(self, rows: Floats) -> Floats:
         """Return calibrated probabilities: float64 array of shape (n,)."""

@@ -1,6 +1,9 @@
 """The demo world keeps its own promises: known truth, no leaks but the planted ones."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from training import demo as demo_module
-from training.demo import NAMES, Demo, simulate, write
+from training.demo import NAMES, TIMING, Demo, simulate, write
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 DAYS = 270
@@ -20,6 +23,16 @@ CUT = START + timedelta(days=DAYS)
 TIME = pl.Datetime("us", "UTC")
 CONSEQUENCES = ["subscription_started", "seat_added", "invoice_paid"]
 NOISE = ["theme_changed", "help_article_viewed"]
+# Event, its weight in the log rate, and the count from which on more of it changes nothing.
+SATURATING = [
+    ("task_completed", 0.45, 6),
+    ("report_viewed", 0.45, 3),
+    ("api_call", 0.35, 6),
+    ("export_downloaded", 0.30, 2),
+    ("file_uploaded", 0.20, 3),
+    ("comment_added", 0.10, 4),
+]
+RECENT, OLD, BOTH = 0.50, 0.20, 0.70
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +49,12 @@ def users(frame: pl.DataFrame) -> list[str]:
     return frame["user_id"].to_list()
 
 
-def open_leads(demo: Demo, day: float, horizon: float) -> pl.DataFrame:
+def open_leads(demo: Demo, day: float, horizon: float, cut: datetime = CUT) -> pl.DataFrame:
     """Leads still open `day` days into the trial whose next `horizon` days are all recorded."""
     leads = demo.trials.with_columns(as_of=pl.col("started_at") + timedelta(days=day))
     until = pl.col("as_of") + timedelta(days=horizon)
     gone = pl.min_horizontal("converted_at", "closed_at") < pl.col("as_of")
-    return leads.filter(until <= CUT, ~gone.fill_null(False)).with_columns(
+    return leads.filter(until <= cut, ~gone.fill_null(False)).with_columns(
         converts=(pl.col("converted_at") < until).fill_null(False)
     )
 
@@ -54,6 +67,17 @@ def with_trial(demo: Demo, *events: str) -> pl.DataFrame:
 def z_score(observed: np.ndarray, probability: np.ndarray) -> float:
     spread = np.sqrt((probability * (1 - probability)).sum())
     return float((observed.sum() - probability.sum()) / spread)
+
+
+def drivers_after(demo: Demo, day: float, acts: dict[str, dict[int, int]]) -> dict[str, float]:
+    """Drivers `day` days into a trial in which acts[event][trial day] times happened, and nothing else."""
+    counts = np.zeros_like(demo.truth.counts)
+    for event, course in acts.items():
+        for when, times in course.items():
+            counts[0, when + 1 :, NAMES.index(event)] += times
+    acted, lead = replace(demo, truth=replace(demo.truth, counts=counts)), demo.trials.head(1)
+    found = acted.true_drivers(users(lead), lead["started_at"] + timedelta(days=day))
+    return dict(zip(NAMES, found.drop("user_id").row(0), strict=True))
 
 
 # --- the same world again -------------------------------------------------------------------
@@ -236,12 +260,8 @@ def test_duplicates_share_message_id_and_everything_else(demo: Demo) -> None:
 # --- the truth ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("day", "horizon"), [(0.0, 60.0), (7.0, 30.0), (7.0, 7.0), (14.37, 11.6), (30.0, 30.0)]
-)
-def test_observed_conversions_agree_with_true_probability(
-    demo: Demo, day: float, horizon: float
-) -> None:
+@pytest.mark.parametrize(("day", "horizon"), [(0.0, 60.0), (7.0, 30.0), (7.0, 7.0), (14.37, 11.6), (30.0, 30.0)])
+def test_observed_conversions_agree_with_true_probability(demo: Demo, day: float, horizon: float) -> None:
     leads = open_leads(demo, day, horizon)
     probability = demo.true_probability(users(leads), leads["as_of"], horizon)
     assert probability.sum() > 50
@@ -363,8 +383,10 @@ def test_drivers_count_recorded_events_up_to_the_running_trial_day(demo: Demo) -
         .filter(pl.col("timestamp") < pl.col("started_at") + timedelta(days=7))
     )
     counts = leads.join(counted.group_by("user_id").len(), on="user_id", how="left")
-    expected = 0.30 * np.log1p(counts.sort("user_id")["len"].fill_null(0).to_numpy())
+    happened = counts.sort("user_id")["len"].fill_null(0).to_numpy()
+    expected = 0.45 * np.log1p(np.minimum(happened, 6))
     drivers = demo.true_drivers(users(leads), leads["as_of"])
+    assert (happened > 6).sum() > 100
     np.testing.assert_allclose(drivers["task_completed"].to_numpy(), expected)
 
 
@@ -378,12 +400,106 @@ def test_drivers_explain_how_the_log_rate_moved(demo: Demo) -> None:
         return np.asarray(np.log(-np.log1p(-demo.true_probability(ids, at, hour))))
 
     def pushed(at: pl.Series) -> np.ndarray:
-        return demo.true_drivers(ids, at).drop("user_id").to_numpy().sum(axis=1)
+        return np.asarray(demo.true_drivers(ids, at).drop("user_id").to_numpy().sum(axis=1))
 
     early, later = (leads["started_at"] + timedelta(days=d) for d in (1.5, 8.5))
     moved = log_rate(later) - log_rate(early)
     np.testing.assert_allclose(moved, pushed(later) - pushed(early), atol=1e-6)
     assert moved.std() > 0.5
+
+
+def test_log_rate_is_fit_and_timing_and_drivers_on_every_day(demo: Demo) -> None:
+    leads, truth = demo.trials.head(500), demo.truth
+    drivers = np.stack(
+        [
+            demo.true_drivers(users(leads), leads["started_at"] + timedelta(days=day)).drop("user_id").to_numpy()
+            for day in range(60)
+        ],
+        axis=1,
+    )
+    fit = truth.log_rate[:500] - TIMING - drivers.sum(axis=2)
+    np.testing.assert_allclose(fit, np.broadcast_to(fit[:, :1], fit.shape), atol=1e-12)
+    # Among these 500 every kind of effect is at work.
+    counts = truth.counts[:500, 59]
+    assert (counts[:, NAMES.index("invite_accepted")] >= 3).any()
+    assert (counts[:, [NAMES.index("limit_reached"), NAMES.index("pricing_viewed")]] > 0).all(axis=1).any()
+    assert all((counts[:, NAMES.index(event)] > cap).any() for event, _, cap in SATURATING)
+
+
+def test_fit_depends_on_the_company_alone(demo: Demo) -> None:
+    ids = users(demo.trials)
+    drivers = demo.true_drivers(ids, demo.trials["started_at"]).drop("user_id").to_numpy()
+    assert (drivers == 0).all()
+    fit = demo.trials.select("account_id", fit=pl.Series(demo.truth.log_rate[:, 0]))
+    within = fit.group_by("account_id").agg(pl.col("fit").max() - pl.col("fit").min())["fit"].to_numpy()
+    np.testing.assert_allclose(within, 0, atol=1e-12)
+    assert fit["fit"].std() > 0.3  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("event", "weight", "cap"), SATURATING)
+def test_more_of_it_counts_up_to_its_cap_and_no_further(small: Demo, event: str, weight: float, cap: int) -> None:
+    below, at_cap, above, far = (drivers_after(small, 1, {event: {0: n}})[event] for n in (cap - 1, cap, cap + 1, 99))
+    assert below == pytest.approx(weight * np.log1p(cap - 1))
+    assert at_cap == pytest.approx(weight * np.log1p(cap))
+    assert at_cap == above == far
+
+
+@pytest.mark.parametrize("event", ["project_created", "invite_sent", "invite_accepted", "integration_connected"])
+def test_what_does_not_saturate_goes_on_counting(small: Demo, event: str) -> None:
+    some, more = (drivers_after(small, 1, {event: {0: n}})[event] for n in (20, 40))
+    assert more > some + 0.05
+
+
+def test_third_accepted_invitation_makes_a_team(small: Demo) -> None:
+    alone = [drivers_after(small, 1, {"invite_accepted": {0: n}})["invite_accepted"] for n in range(6)]
+    jumps = np.array(alone) - 0.30 * np.log1p(np.arange(6))
+    np.testing.assert_allclose(jumps, [0, 0, 0, 0.5, 0.5, 0.5], atol=1e-12)
+
+
+def test_team_may_gather_over_any_number_of_days(small: Demo) -> None:
+    gathered = drivers_after(small, 30, {"invite_accepted": {0: 1, 11: 1, 29: 1}})
+    at_once = drivers_after(small, 30, {"invite_accepted": {29: 3}})
+    assert gathered == at_once
+
+
+def test_limit_and_pricing_together_add_a_half_each(small: Demo) -> None:
+    limit, pricing = {"limit_reached": {0: 1}}, {"pricing_viewed": {0: 1}}
+    alone = drivers_after(small, 1, limit)["limit_reached"], drivers_after(small, 1, pricing)["pricing_viewed"]
+    both = drivers_after(small, 1, limit | pricing)
+    assert alone == pytest.approx([RECENT * np.log(2)] * 2)
+    assert both["limit_reached"] - alone[0] == pytest.approx(BOTH / 2)
+    assert both["pricing_viewed"] - alone[1] == pytest.approx(BOTH / 2)
+    assert sum(both.values()) - sum(alone) == pytest.approx(BOTH)
+
+
+def test_limit_and_pricing_belong_together_however_often_and_however_far_apart(small: Demo) -> None:
+    apart = drivers_after(small, 40, {"limit_reached": {2: 1}, "pricing_viewed": {39: 5}})
+    assert apart["limit_reached"] == pytest.approx(OLD * np.log(2) + BOTH / 2)
+    assert apart["pricing_viewed"] == pytest.approx(RECENT * np.log(6) + BOTH / 2)
+
+
+@pytest.mark.parametrize("event", ["limit_reached", "pricing_viewed"])
+def test_last_seven_days_count_more_than_those_before(small: Demo, event: str) -> None:
+    acts = {event: {2: 3}}
+    assert drivers_after(small, 2.99, acts)[event] == 0
+    assert drivers_after(small, 3, acts)[event] == pytest.approx(RECENT * np.log(4))
+    assert drivers_after(small, 9.99, acts)[event] == pytest.approx(RECENT * np.log(4))
+    assert drivers_after(small, 10, acts)[event] == pytest.approx(OLD * np.log(4))
+    mixed = drivers_after(small, 12, {event: {2: 3, 8: 1}})[event]
+    assert mixed == pytest.approx(RECENT * np.log(2) + OLD * np.log(4))
+
+
+def test_age_of_other_behaviour_does_not_matter(small: Demo) -> None:
+    others = [name for name in NAMES if name not in ("limit_reached", "pricing_viewed")]
+    early, late = (drivers_after(small, 50, {name: {day: 4} for name in others}) for day in (0, 49))
+    assert early == late
+    assert sum(early.values()) > 1
+
+
+def test_one_behaviour_moves_no_driver_but_its_own(small: Demo) -> None:
+    for event in NAMES:
+        moved = drivers_after(small, 1, {event: {0: 5}})
+        assert {name for name, part in moved.items() if part} <= {event}
 
 
 # --- a world worth learning from ------------------------------------------------------------
@@ -422,6 +538,20 @@ def test_base_rates_are_those_of_a_free_trial(demo: Demo) -> None:
     assert 0.12 < open_leads(demo, 0, 60)["converts"].to_numpy().mean() < 0.16
     assert 0.085 < open_leads(demo, 7, 30)["converts"].to_numpy().mean() < 0.115
     assert 0.04 < demo.trials["closed_at"].count() / len(demo.trials) < 0.08
+
+
+def test_command_writes_the_default_world_and_prints_where(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training.demo", str(tmp_path)]
+    run = subprocess.run(command, cwd=Path(demo_module.__file__).parents[1], capture_output=True, text=True, check=True)
+    events, trials = (Path(line) for line in run.stdout.splitlines())
+    assert (events, trials) == (tmp_path / "events.parquet", tmp_path / "trials.parquet")
+    assert pl.scan_parquet(events).select(pl.len()).collect().item() > 1_000_000
+    told = pl.read_parquet(trials)
+    assert told["account_id"].n_unique() == 8000
+    cut = START + timedelta(days=365)
+    assert told["started_at"].max() < cut  # type: ignore[operator]
+    ripe = told.filter(pl.col("started_at") <= cut - timedelta(days=60))
+    assert 0.12 < ripe["converted_at"].count() / len(ripe) < 0.16
 
 
 def test_slow_burners_convert_after_day_twenty_one(demo: Demo) -> None:

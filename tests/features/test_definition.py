@@ -1,0 +1,484 @@
+"""Whatever is wrong in a definition is named: the file, the line where there is one, the key, what it must be, what it is."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.definition import (
+    KINDS,
+    MEASURES,
+    Definition,
+    Measure,
+    Window,
+    facts_of,
+    load,
+    parse,
+)
+from features.durations import DAY, HOUR
+from features.errors import InvalidInput, InvalidSetting, PQLError
+
+GOOD = """\
+product: Taskhub
+lead: user
+timezone: Europe/Vienna
+trial: {length: 14d, start_event: signed_up, closed_by: [trial_cancelled], round_start_to: day}
+conversion: {event: subscription_started, horizon: 30d}
+score_at: [3d, 24h, 12h]
+windows: [1d, 7d, trial]
+cutoff: {policy: precision, at_least: 0.3, confidence: 0.95}
+signals:
+  - name: invites
+    kind: team_growth
+    events: [invite_sent, {event: page, where: {path: [/team, 3], beta: true}}]
+    measures: [count, sum(seats), distinct(plan name), days_since_last, trend, reached(3)]
+    windows: [36h, 14d]
+    direction: "+"
+    text: "invited {count:teammate|teammates} {window}, {last}"
+    missing: invited anybody
+    playbook: call
+  - name: history
+    kind: team_growth
+    scope: account
+    events: [$trial_started, $converted]
+    text: started {count}
+traits:
+  - {name: email, type: email_domain, direction: "+", text: "works at {value}", speakable: true}
+  - {name: size, type: number, column: company_size}
+exclude: {email_domains: ["@Own.Example"], users: [u1], accounts: [a1]}
+playbooks:
+  - {id: call, title: Call them, message: "{product}: {reason}", kinds: [team_growth, limit]}
+"""
+
+
+def problem(old: str, new: str) -> str:
+    """The error of the good definition with one text replaced."""
+    assert GOOD.count(old) == 1
+    with pytest.raises(InvalidSetting) as caught:
+        parse(GOOD.replace(old, new), "mine.yaml")
+    return str(caught.value)
+
+
+def line_of(text: str) -> int:
+    return next(number for number, line in enumerate(GOOD.splitlines(), 1) if text in line)
+
+
+# --- what is right ---------------------------------------------------------------------------
+
+
+def test_a_good_definition_is_read_whole() -> None:
+    definition = parse(GOOD)
+    assert definition.product == "Taskhub"
+    assert definition.trial.length == 14 * DAY
+    assert definition.trial.closed_by == ("trial_cancelled",)
+    assert definition.conversion.horizon == 30 * DAY
+    assert definition.windows == (Window(length=DAY), Window(length=7 * DAY), Window(length=None))
+    assert definition.scored_days() == (0.5, 1, 3)
+    assert definition.outcome_events == {"subscription_started", "trial_cancelled"}
+    invites, history = definition.signals
+    assert invites.events[0].where == {}
+    assert invites.events[1].where == {"path": ("/team", 3), "beta": (True,)}
+    assert invites.measures[:3] == (
+        Measure(how="count"),
+        Measure(how="sum", of="seats"),
+        Measure(how="distinct", of="plan name"),
+    )
+    assert definition.windows_of(invites) == (Window(length=36 * HOUR), Window(length=14 * DAY))
+    assert definition.windows_of(history) == definition.windows
+    assert definition.trait_of["size"].source == "company_size"
+    assert definition.exclude.email_domains == ("own.example",)
+    assert definition.cutoff.confidence == 0.95
+
+
+def test_what_is_left_out_has_a_plain_default() -> None:
+    definition = parse(
+        "{product: P, conversion: {event: paid, horizon: 1d}, score_at: [1d], windows: [1d], cutoff: {at_least: 0.5},"
+        " signals: [{name: s, kind: value, events: [e], text: did it}]}"
+    )
+    signal = definition.signals[0]
+    assert [measure.name for measure in signal.measures] == ["count", "days_since_last"]
+    assert (signal.direction, signal.sign, signal.scope, signal.speakable, signal.playbook) == (
+        "+",
+        1,
+        "lead",
+        True,
+        None,
+    )
+    assert (definition.lead, definition.timezone, definition.trial.length) == ("user", None, None)
+    assert definition.conversion.column == "converted_at"
+    assert definition.cutoff.confidence == 0.9
+    assert definition.traits == definition.playbooks == definition.exclude.users == ()
+
+
+def test_a_definition_survives_being_written_and_read() -> None:
+    definition = parse(GOOD)
+    written = yaml.safe_dump(yaml.safe_load(GOOD), sort_keys=False)
+    assert parse(written) == definition
+
+
+def test_a_file_is_read_like_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "pql.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    assert load(path) == parse(GOOD)
+
+
+def test_a_definition_cannot_be_changed() -> None:
+    definition = parse(GOOD)
+    with pytest.raises(ValueError, match="frozen"):
+        definition.product = "Other"  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        definition.signals[0].kind = "value"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_signal_is_accepted(kind: str) -> None:
+    definition = parse(GOOD.replace("kind: team_growth\n    scope", f"kind: {kind}\n    scope"))
+    assert definition.signals[1].kind == kind
+
+
+@pytest.mark.parametrize(
+    ("measure", "name"),
+    [
+        ("count", "count"),
+        ("sum(amount)", "sum_amount"),
+        ("sum( amount )", "sum_amount"),
+        ("distinct($plan.id)", "distinct__plan_id"),
+        ("active_days", "active_days"),
+        ("days_since_first", "days_since_first"),
+        ("days_since_last", "days_since_last"),
+        ("trend", "trend"),
+        ("reached(12)", "reached_12"),
+    ],
+)
+def test_every_measure_has_a_name_of_plain_letters(measure: str, name: str) -> None:
+    definition = parse(GOOD.replace("text: started {count}", f"measures: ['{measure}']\n    text: started"))
+    assert [one.name for one in definition.signals[1].measures] == [name]
+
+
+def test_the_table_of_measures_is_complete() -> None:
+    assert len(MEASURES) == len(set(MEASURES)) == 8
+
+
+@pytest.mark.parametrize(
+    ("window", "name", "words"),
+    [
+        ("7d", "7d", "in the last 7 days"),
+        ("24h", "1d", "in the last day"),
+        ("36h", "36h", "in the last 36 hours"),
+        ("1h", "1h", "in the last hour"),
+        ("trial", "trial", "since the trial began"),
+    ],
+)
+def test_a_window_has_a_short_name_and_words_for_a_sentence(window: str, name: str, words: str) -> None:
+    read = parse(GOOD.replace("[1d, 7d, trial]", f"[{window}]")).windows[0]
+    assert (read.name, read.words) == (name, words)
+
+
+def test_a_signal_may_quote_its_measures_its_window_and_when_it_last_happened() -> None:
+    invites, history = parse(GOOD).signals
+    measures = {"count", "sum_seats", "distinct_plan_name", "days_since_last", "trend", "reached_3"}
+    assert facts_of(invites) == measures | {"last", "window"}
+    assert facts_of(history) == {"count", "days_since_last", "last", "window"}
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "meant"),
+    [
+        ("product:", "prodct:", "prodct", "product"),
+        ("horizon:", "horizont:", "conversion.horizont", "horizon"),
+        ("closed_by:", "close_by:", "trial.close_by", "closed_by"),
+        ("kind: team_growth\n    events", "knd: team_growth\n    events", "signals[0] (invites).knd", "kind"),
+        ("where:", "were:", "signals[0] (invites).events[1].were", "where"),
+        ("type: number", "typ: number", "traits[1] (size).typ", "type"),
+        ("accounts:", "acounts:", "exclude.acounts", "accounts"),
+        ("message:", "massage:", "playbooks[0] (call).massage", "message"),
+        ("confidence:", "confidance:", "cutoff.confidance", "confidence"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_known_one_that_is_most_like_it(
+    old: str, new: str, key: str, meant: str
+) -> None:
+    text = problem(old, new)
+    assert text.startswith(f"mine.yaml line {line_of(old.splitlines()[0])}: unknown key {key}. ")
+    assert f"Did you mean '{meant}'? Known here: " in text
+    assert meant in text.partition("Known here: ")[2]
+
+
+def test_an_unknown_key_like_no_other_gets_no_suggestion() -> None:
+    assert "Did you mean" not in problem("product: Taskhub", "zzz: 1\nproduct: Taskhub")
+
+
+def test_a_key_given_twice_is_an_error_instead_of_the_last_one_winning() -> None:
+    assert problem("lead: user", "lead: user\nproduct: Other") == (
+        "mine.yaml line 3: not valid YAML: key 'product' is there twice. Mend the line."
+    )
+
+
+def test_a_key_given_twice_deep_inside_is_found_too() -> None:
+    assert problem("horizon: 30d", "horizon: 30d, horizon: 60d").startswith(
+        "mine.yaml line 5: not valid YAML: key 'horizon'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "key"),
+    [
+        ("product: Taskhub\n", "product"),
+        ("conversion: {event: subscription_started, horizon: 30d}\n", "conversion"),
+        ("score_at: [3d, 24h, 12h]\n", "score_at"),
+        ("windows: [1d, 7d, trial]\n", "windows"),
+        ("cutoff: {policy: precision, at_least: 0.3, confidence: 0.95}\n", "cutoff"),
+        (", horizon: 30d", "conversion.horizon"),
+        (", at_least: 0.3", "cutoff.at_least"),
+        ('    text: "invited {count:teammate|teammates} {window}, {last}"\n', "signals[0] (invites).text"),
+        ("name: size, ", "traits[1].name"),
+        (", title: Call them", "playbooks[0] (call).title"),
+    ],
+)
+def test_what_is_missing_is_named(old: str, key: str) -> None:
+    text = problem(old, "")
+    assert re.match(r"mine\.yaml( line \d+)?: ", text)
+    assert f": {key} is missing; it must be given." in text
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "spot"),
+    [
+        ("product: Taskhub", "product: ''", "line 1: product must be a text of at least one letter, got ''."),
+        ("product: Taskhub", "product: [a]", "line 1: product must be a text, got ['a']."),
+        ("product: Taskhub", "product: 2026-01-01", "line 1: product must be a text, got datetime.date(2026, 1, 1)."),
+        ("lead: user", "lead: usr", "line 2: lead must be 'user' or 'account', got 'usr'. Did you mean 'user'?"),
+        ("Europe/Vienna", "Mars/Base", "line 3: timezone must be an IANA zone such as 'Europe/Vienna', got 'Mars/Base'."),
+        ("Europe/Vienna", "../../etc/passwd", "line 3: timezone must be an IANA zone"),
+        ("length: 14d", "length: soon", "line 4: trial.length must be a whole number of days or hours"),
+        ("length: 14d", "length: 0d", "line 4: trial.length must be longer than nothing, got '0d'."),
+        ("[trial_cancelled]", "trial_cancelled", "line 4: trial.closed_by must be a list, got 'trial_cancelled'."),
+        ("round_start_to: day", "round_start_to: week", "line 4: trial.round_start_to must be 'day', got 'week'."),
+        ("conversion: {event: subscription_started, horizon: 30d}", "conversion: paid",
+         "line 5: conversion must be keys with values, got 'paid'."),
+        ("horizon: 30d", "horizon: 30", "line 5: conversion.horizon must be a whole number of days or hours"),
+        ("horizon: 30d", "horizon: 0h", "line 5: conversion.horizon must be longer than nothing, got '0h'."),
+        ("horizon: 30d", "horizon: 3651d", "line 5: conversion.horizon must be at most 3650d, got '3651d'."),
+        ("horizon: 30d", "horizon: -30d", "line 5: conversion.horizon must be a whole number"),
+        ("horizon: 30d", "horizon: true", "line 5: conversion.horizon must be a whole number"),
+        ("[3d, 24h, 12h]", "3d", "line 6: score_at must be a list, got '3d'."),
+        ("[3d, 24h, 12h]", "[]", "line 6: score_at must be a list of at least 1, got []."),
+        ("[3d, 24h, 12h]", "[3d, 1.5d]", "line 6: score_at[1] must be a whole number of days or hours"),
+        ("[1d, 7d, trial]", "[1d, 7w]", "line 7: windows[1] must be a whole number of days or hours"),
+        ("[1d, 7d, trial]", "[0d]", "line 7: windows[0] must be longer than nothing, got '0d'."),
+        ("[1d, 7d, trial]", "[1d, 2d, 3d, 4d, 5d, 6d, 7d]", "line 7: windows must be a list of at most 6, got"),
+        ("[1d, 7d, trial]", "[{length: 5}]", "line 7: windows[0] must be a whole number of days or hours"),
+        ("at_least: 0.3", "at_least: 1", "line 8: cutoff.at_least must be less than 1, got 1."),
+        ("at_least: 0.3", "at_least: 0", "line 8: cutoff.at_least must be greater than 0, got 0."),
+        ("at_least: 0.3", "at_least: .nan", "line 8: cutoff.at_least must be"),
+        ("at_least: 0.3", "at_least: 30%", "line 8: cutoff.at_least must be a valid number"),
+        ("confidence: 0.95", "confidence: 0.4", "line 8: cutoff.confidence must be greater than or equal to 0.5, got 0.4."),
+        ("policy: precision", "policy: top", "line 8: cutoff.policy must be 'precision', got 'top'."),
+        ("name: invites", "name: In vites", "line 10: signals[0] (In vites).name must be small letters, digits and _"),
+        ("kind: team_growth\n    events", "kind: team_grwth\n    events", "Did you mean 'team_growth'?"),
+        ("[invite_sent, {", "[3, {", "line 12: signals[0] (invites).events[0] must be keys with values, got 3."),
+        ("[invite_sent, {", "['', {", "signals[0] (invites).events[0].event must be a text of at least one letter"),
+        ("events: [$trial_started, $converted]", "events: []", "signals[1] (history).events must be a list of at least 1"),
+        ("events: [$trial_started, $converted]", "events: x", "signals[1] (history).events must be a list, got 'x'."),
+        ("[/team, 3]", "[/team, null]", "signals[0] (invites).events[1].where.path[1] must be a text, got None."),
+        ("{path: [/team, 3], beta: true}", "3", "signals[0] (invites).events[1].where must be keys with values, got 3."),
+        ("[36h, 14d]", "[36h, ever]", "line 14: signals[0] (invites).windows[1] must be a whole number of days or hours"),
+        ('direction: "+"\n', "direction: up\n", "line 15: signals[0] (invites).direction must be '+', '-' or 'free', got 'up'."),
+        ("scope: account", "scope: team", "signals[1] (history).scope must be 'lead' or 'account', got 'team'."),
+        ("speakable: true", "speakable: perhaps", "traits[0] (email).speakable must be a valid boolean"),
+        ("type: number", "type: string", "traits[1] (size).type must be 'number', 'category', 'flag' or 'email_domain'"),
+        ("[u1]", "u1", "exclude.users must be a list, got 'u1'."),
+        ("kinds: [team_growth, limit]", "kinds: [limits]", "playbooks[0] (call).kinds[0] must be 'activation', "),
+        ("id: call", "id: Call", "playbooks[0] (Call).id must be small letters, digits and _"),
+        ("product: Taskhub", "product: Taskhub\n1: 2", "[1] must be a key written as a text, got 1."),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_what_it_must_be_and_what_it_is(old: str, new: str, spot: str) -> None:
+    text = problem(old, new)
+    assert re.match(r"mine\.yaml line \d+: ", text)
+    assert spot in text
+
+
+@pytest.mark.parametrize(
+    ("measure", "must"),
+    [
+        ("median", "must be one of count, sum, distinct, active_days"),
+        ("sum", "sum needs a property or number in brackets"),
+        ("reached", "reached needs a property or number in brackets"),
+        ("count(x)", "count takes no brackets"),
+        ("reached(0)", "reached(n) needs a whole number from 1"),
+        ("reached(x)", "reached(n) needs a whole number from 1"),
+        ("reached(²)", "reached(n) needs a whole number from 1"),
+        ("reached(99999999999999999999)", "reached(n) needs a whole number from 1"),
+        ("sum(a(b))", "must be one of count"),
+        ("{how: median}", "must be one of count"),
+        ("3", "must be one of count"),
+    ],
+)
+def test_a_wrong_measure_is_named_with_what_it_must_be(measure: str, must: str) -> None:
+    text = problem("[count, sum(seats)", f"[count, {measure}, sum(seats)")
+    assert text.startswith(f"mine.yaml line 13: signals[0] (invites).measures[1] {must}")
+    assert f"got {yaml.safe_load(measure)!r}." in text
+
+
+@pytest.mark.parametrize(
+    ("text", "must"),
+    [
+        ("''", "must be a sentence, got ''"),
+        ("3", "must be a sentence, got 3"),
+        ("'{count'", "must have matching braces"),
+        ("'}'", "must have matching braces"),
+        ("'{count.real}'", "must have only plain facts such as {count} in braces, not {count.real}"),
+        ("'{}'", "must have only plain facts"),
+        ("'{count!r}'", "must have only plain facts"),
+        ("'{count:teammates}'", "must give both forms of {count:…}, such as {count:invite|invites}"),
+    ],
+)
+def test_a_wrong_sentence_is_named_with_its_line(text: str, must: str) -> None:
+    found = problem("text: started {count}", f"text: {text}")
+    assert found.startswith(f"mine.yaml line {line_of('text: started')}: signals[1] (history).text {must}")
+
+
+# --- keys that must fit together -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[invite_sent, {", "[subscription_started, {", "signals.invites.events: 'subscription_started' is the outcome itself"),
+        ("[invite_sent, {", "[trial_cancelled, {", "signals.invites.events: 'trial_cancelled' is the outcome itself"),
+        ("[invite_sent, {", "[$converted, {", "signals.invites.events: '$converted' is reserved;"),
+        ("$converted]", "$paid]", "signals.history.events: '$paid' is reserved;"),
+        ("scope: account\n", "scope: lead\n", "signals.history.events: '$trial_started' is reserved;"),
+        ("started {count}", "started {sum_seats}", "signals.history.text: must quote facts of its own measures "
+         "(count, days_since_last, last, window), got {sum_seats}."),
+        ("text: started {count}", "measures: [count]\n    text: started {last}", "got {last}."),
+        ("works at {value}", "works at {email}", "traits.email.text: must quote only {value}, got 'works at {email}'."),
+        ("{product}: {reason}", "Hi {name}", "playbooks.call.message: must quote only {product} and {reason}, got 'Hi {name}'."),
+        ("playbook: call", "playbook: mail", "signals.invites.playbook: must be the id of a playbook, got 'mail'."),
+        ("name: history", "name: invites", "signals and traits: every name must be there once, got 'invites' twice."),
+        ("name: size", "name: history", "signals and traits: every name must be there once, got 'history' twice."),
+        ("playbooks:\n", "playbooks:\n  - {id: call, title: T, message: m}\n",
+         "playbooks: every name must be there once, got 'call' twice."),
+        ("[1d, 7d, trial]", "[7d, 168h]", "windows: every name must be there once, got '7d' twice."),
+        ("[36h, 14d]", "[36h, 36h]", "signals.invites.windows: every name must be there once, got '36h' twice."),
+        ("[count, sum(seats)", "[count, count", "signals.invites.measures: every name must be there once, got 'count' twice."),
+        ("distinct(plan name)", "distinct(plan-name), distinct(plan.name)", "got 'distinct_plan_name' twice."),
+        ("[3d, 24h, 12h]", "[1d, 24h]", "score_at: every name must be there once, got '1d' twice."),
+        ("[36h, 14d]", "[trial]", "signals.invites.measures: trend needs a window of fixed length, got only 'trial'."),
+        ("column: company_size", "column: converted_at", "traits.size.column: 'converted_at' tells the outcome;"),
+        ("column: company_size", "column: closed_at", "traits.size.column: 'closed_at' tells the outcome;"),
+        ("type: email_domain", "type: category", "exclude.email_domains: needs a trait of type email_domain"),
+    ],
+)  # fmt: skip
+def test_keys_that_do_not_fit_together_are_named_by_their_path(old: str, new: str, message: str) -> None:
+    text = problem(old, new)
+    assert text.startswith("mine.yaml: ")
+    assert message in text
+
+
+def test_neither_signals_nor_traits_is_refused_with_what_to_do() -> None:
+    bare = GOOD.partition("signals:")[0]
+    with pytest.raises(InvalidSetting, match=r"^mine\.yaml: signals: at least one signal or trait .* `pql init`"):
+        parse(bare, "mine.yaml")
+
+
+def test_a_trait_of_the_column_that_holds_the_conversion_is_refused() -> None:
+    renamed = GOOD.replace("event: subscription_started", "column: company_size")
+    with pytest.raises(InvalidSetting, match="traits.size.column: 'company_size' tells the outcome"):
+        parse(renamed)
+
+
+def test_more_filters_on_one_event_than_can_be_combined_are_refused() -> None:
+    filters = ", ".join(f"{{event: page, where: {{path: {n}}}}}" for n in range(13))
+    text = problem("[$trial_started, $converted]", f"[{filters}]")
+    assert text.startswith("mine.yaml: signals: at most 12 different filters on one event, got 14 on 'page'")
+
+
+# --- texts that are no definition at all -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("product: 'Taskhub", r"^mine\.yaml line 1: not valid YAML: found unexpected end of stream"),
+        ("product: P\n\tlead: user", r"^mine\.yaml line 2: not valid YAML: "),
+        ("product: P\n---\nproduct: Q", r"^mine\.yaml line 2: not valid YAML: "),
+        ("? [a, b]\n: c", r"^mine\.yaml line 1: not valid YAML: found unhashable key"),
+        (
+            "product: !!python/object:os.system x",
+            r"^mine\.yaml line 1: not valid YAML: could not determine a constructor",
+        ),
+        ("product: *nothing", r"^mine\.yaml line 1: not valid YAML: found undefined alias"),
+        ("a: \x00", r"^mine\.yaml: not valid YAML: .*not allowed"),
+        ("[" * 3_000, r"^mine\.yaml: not valid YAML: nested too deeply"),
+        ("- a\n- b", r"^mine\.yaml must be settings such as `product: …`, got 'list'\."),
+        ("just words", r"^mine\.yaml must be settings such as `product: …`, got 'str'\."),
+        ("", r"^mine\.yaml must be settings such as `product: …`, got 'NoneType'\."),
+    ],
+)
+def test_a_text_that_is_no_definition_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(InvalidSetting, match=message):
+        parse(text, "mine.yaml")
+
+
+def test_a_missing_file_is_the_callers_mistake(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"nothing\.yaml: cannot be read"):
+        load(tmp_path / "nothing.yaml")
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("product: Büro".encode("latin-1"))
+    with pytest.raises(InvalidInput, match=r"latin\.yaml: cannot be read"):
+        load(path)
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace("lead: user", "lead: team"), encoding="utf-8")
+    with pytest.raises(InvalidSetting, match=r"^mine\.yaml line 2: lead must be"):
+        load(path)
+
+
+LINES = GOOD.splitlines()
+PIECES = [
+    "",
+    "x: 1",
+    "  - a",
+    "- [",
+    "name: ",
+    "  kind: value",
+    "{",
+    "text: '{count'",
+    ": :",
+    "&a *a",
+    "windows: [0d]",
+    "é\u2028",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(LINES) - 1), st.sampled_from(PIECES), st.sampled_from(["replace", "before", "cut", "append"]))
+def test_any_damage_to_a_line_is_either_still_a_definition_or_an_error_of_ours(line: int, piece: str, how: str) -> None:
+    damaged = list(LINES)
+    if how == "before":
+        damaged.insert(line, piece)
+    else:
+        damaged[line] = {"replace": piece, "cut": damaged[line][: len(damaged[line]) // 2]}.get(
+            how, damaged[line] + piece
+        )
+    try:
+        assert isinstance(parse("\n".join(damaged)), Definition)
+    except PQLError as error:
+        assert isinstance(error, InvalidSetting)
+        assert str(error).startswith("pql.yaml")
