@@ -42,7 +42,7 @@ model_option = click.option(
 class _Verbs(click.Group):
     """Turns every error we raise on purpose into its sentence and its exit code."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except PQLError as error:
@@ -56,7 +56,7 @@ def main() -> None:
     """Find the trial users who will pay, and say why."""
 
 
-def span(_: click.Context, __: click.Parameter, value: str | None) -> Any:  # noqa: ANN401 - click's signature
+def span(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     """Read `14d`, or a list such as `1d,3d`."""
     try:
         return None if value is None else tuple(parse_span(part) for part in value.split(","))
@@ -104,11 +104,12 @@ def init(
     left_out = [f"{one.event}: {one.why}" for one in seen.suspects]
     facts = {"definition": str(out), "signals": [signal.name for signal in definition.signals], "left_out": left_out}
     lines = [
-        f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. Read it, edit it, then:"
+        f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. "
+        "Read it, edit it, then:"
     ]
     lines += [f"  left out {line}" for line in left_out]
     lines += [f"  pql train {data}{f' --trials {trials}' if trials else ''} -d {out}"]
-    say(facts, lines, as_json)
+    say(facts, lines, as_json=as_json)
 
 
 @main.command()
@@ -139,10 +140,11 @@ def train(
     trained = outcome.trained
     facts = {
         "folder": str(outcome.folder), "report": str(outcome.folder / REPORT), "registered": outcome.number,
-        "version": trained and trained.artifact.version, "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
+        "version": trained and trained.artifact.version,
+        "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
         "figures": figures(trained) if trained else {}, "rejections": [str(one) for one in outcome.rejections],
     }  # fmt: skip
-    say(facts, summary(outcome), as_json)
+    say(facts, summary(outcome), as_json=as_json)
     if outcome.refusal is not None:
         raise outcome.refusal
 
@@ -191,10 +193,10 @@ def score(
         f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}",
         *refused,
     ]
-    say(facts, lines + [f"  {row}" for row in _top(leads)], as_json)
+    say(facts, lines + [f"  {row}" for row in _top(leads)], as_json=as_json)
 
 
-def _top(leads: Any) -> list[str]:  # noqa: ANN401 - a polars frame; polars loads with the verb that needs it
+def _top(leads: Any) -> list[str]:
     rows = leads.head(5).iter_rows(named=True)
     return [
         f"{row['probability']:.1%}  {row['lead_id']}: {'; '.join(one['text'] for one in row['reasons'])}"
@@ -208,15 +210,16 @@ def _top(leads: Any) -> list[str]:  # noqa: ANN401 - a polars frame; polars load
 @model_option
 def serve(port: int, host: str, model: str) -> None:
     """Answer POST /score over HTTP."""
-    from serving.scoring.artifact import load
+    from serving.scoring.scorer import Scorer
 
     with model_folder(model) as folder:
-        version = load(folder).version
+        version = Scorer.from_folder(folder).artifact.version
         click.echo(
             f"Serving version {version} of {model} on http://{host}:{port} (POST /score, GET /model, /readyz)", err=True
         )
         environment = {
-            "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "OTEL_SDK_DISABLED": "true", "BENTOML_DO_NOT_TRACK": "True",
+            "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
+            "OTEL_SDK_DISABLED": "true", "BENTOML_DO_NOT_TRACK": "True",
             **os.environ, "PQL_MODEL": str(folder.resolve()),
         }  # fmt: skip
         command = [
@@ -235,9 +238,10 @@ def serve(port: int, host: str, model: str) -> None:
 
 
 def run_until_stopped(command: list[str], environment: dict[str, str]) -> int:
-    """Run the server until it ends, hand on every request to stop, and return its exit code (0 where it was asked to)."""
+    """Run the server until it ends, hand on requests to stop, and return its exit code (0 where it was asked to)."""
     asked = False
-    with subprocess.Popen(command, env=environment, cwd=Path(__file__).parent) as server:  # noqa: S603 - our own arguments
+    # The command is our own; only port and host come from outside, and they are checked options.
+    with subprocess.Popen(command, env=environment, cwd=Path(__file__).parent) as server:  # noqa: S603
 
         def stop(*_: object) -> None:
             nonlocal asked
@@ -269,7 +273,7 @@ def models(*, as_json: bool) -> None:
         click.echo("No version is registered yet. Train one with `pql train`.")
 
 
-def _figure(figures: Any, name: str) -> str:  # noqa: ANN401
+def _figure(figures: Any, name: str) -> str:
     return f"{figures[name]:.3f}" if name in figures else "-"
 
 
@@ -313,7 +317,7 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def say(facts: dict[str, Any], lines: list[str], as_json: bool) -> None:  # noqa: FBT001
+def say(facts: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
     """Print one JSON object, or the lines."""
     click.echo(json.dumps(facts, default=str) if as_json else "\n".join(lines))
 

@@ -1,4 +1,4 @@
-"""Ranking on three public data sets against the reference figures of their README: `python benchmarks/reference_tasks.py OUT`.
+"""Ranking on three public data sets against their README's reference: `python benchmarks/reference_tasks.py OUT`.
 
 Each task is a definition in `examples/` as `pql init` drafts it, with horizon and snapshot day set to the task's.
 """
@@ -32,8 +32,8 @@ DATA = ROOT.parent / "shared" / "data"
 class Task:
     """A test set that others can rebuild, and the better of LightGBM and logistic regression on plain counts there.
 
-    `every_trial` judges on all trials from `test_from` on with the outcome seen so far, as the reference does for `journey`;
-    otherwise on those whose horizon has passed.
+    `every_trial` judges on all trials from `test_from` on with the outcome seen so far, as the reference does for
+    `journey`; otherwise on those whose horizon has passed.
     """
 
     name: str
@@ -81,7 +81,8 @@ def run(task: Task) -> Score:
     outcomes, probabilities, accounts = _everyone(trained, data, moment) if task.every_trial else _mature(trained)
     weight, draws = np.ones(len(outcomes)), _draws(accounts)
     figures = [
-        evaluate.interval(metric, outcomes, probabilities, weight, draws) for metric in (evaluate.auc, evaluate.average_precision)
+        evaluate.interval(metric, outcomes, probabilities, weight, draws)
+        for metric in (evaluate.auc, evaluate.average_precision)
     ]
     return Score(task, len(outcomes), int(outcomes.sum()), *figures)
 
@@ -130,8 +131,9 @@ def _words(one: Interval) -> str:
 
 
 def _mean_row(scores: list[Score]) -> str:
-    auc, ap = (np.mean([getattr(score, name).value for score in scores]) for name in ("auc", "average_precision"))
-    auc_ref, ap_ref = (np.mean([getattr(score.task, name) for score in scores]) for name in ("auc", "average_precision"))
+    names = ("auc", "average_precision")
+    auc, ap = (np.mean([getattr(score, name).value for score in scores]) for name in names)
+    auc_ref, ap_ref = (np.mean([getattr(score.task, name) for score in scores]) for name in names)
     return f"| mean | | **{auc:.4f}** | {auc_ref:.4f} | **{ap:.4f}** | {ap_ref:.4f} |"
 
 
@@ -144,9 +146,10 @@ Made by `make bench`; `benchmarks/reference_tasks.py` holds the tasks.
 
 ## Ranking on public data
 
-Test sets lie after the training data in time, with the label window purged. The reference is the better of untuned LightGBM and
-logistic regression on plain counts, figure by figure. Intervals are from resampling accounts. The definitions are in `examples/`,
-as `pql init` drafts them, with the horizon, the snapshot day and the trial length set to the task's.
+Test sets lie after the training data in time, with the label window purged. The reference is the better of untuned
+LightGBM and logistic regression on plain counts, figure by figure. Intervals are from resampling accounts. The
+definitions are in
+`examples/`, as `pql init` drafts them, with the horizon, the snapshot day and the trial length set to the task's.
 
 {table(scores)}
 

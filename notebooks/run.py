@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def run(path: Path) -> None:
-    """Run one notebook in the repository's root; what it prints is not kept, so that the file stays as it was written."""
+    """Run one notebook in the repository's root; what it prints is not kept, so that the file stays as it is."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(FOLDER.parent)}}).execute()
 

@@ -1,10 +1,10 @@
-"""The scoring routes as a small ASGI application: what goes in is checked, what comes out has one shape, nothing is a 500."""
+"""The scoring routes as a small ASGI application: what goes in is checked, and what comes out has one shape."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.errors import PQLError
 from serving.requests import decode, error_body, result_body, score
@@ -113,12 +114,35 @@ def failure(status: int, code: str, message: str, headers: dict[str, str] | None
     return Response(msgspec.json.encode({"error": {"code": code, "message": message}}), status, headers, JSON)
 
 
+def not_here(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer to a request for a route (404) or a method of one (405) that does not exist."""
+    code = {404: "not_found", 405: "method_not_allowed"}[status]
+    return failure(status, code, "POST /score and GET /model are the scoring routes.", dict(headers or {}))
+
+
 async def _not_here(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "refused")
-    message = "POST /score and GET /model are the scoring routes."
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return failure(status, code, message, dict(headers or {}))
+    return not_here(error.status_code, error.headers) if isinstance(error, HTTPException) else not_here(404)
+
+
+class OneShape:
+    """Gives the plain-text 404 and 405 of the application around the routes the shape that all our errors have."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = 0
+
+        async def shaped(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (404, 405):
+                refused = 0 if (b"content-type", JSON.encode()) in message["headers"] else message["status"]
+            if not refused:
+                await send(message)
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                await not_here(refused)(scope, receive, send)
+
+        await self.app(scope, receive, shaped)
 
 
 def application() -> Starlette:

@@ -1,4 +1,7 @@
-"""JSON of `POST /score` -> leads and what they did. A lead that cannot be read gets an error; the leads beside it are scored."""
+"""JSON of `POST /score` -> leads and what they did.
+
+A lead that cannot be read gets an error; the leads beside it are scored.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,10 @@ def _wrong(error: Exception, prefix: str) -> InvalidInput:
 
 
 def score(scorer: Scorer, request: ScoreIn, now: int) -> list[Answer | Failed]:
-    """Return one result per lead of the request, in its order; `now` (microseconds since 1970 UTC) is as_of where none is given."""
+    """Return one result per lead of the request, in its order.
+
+    `now` (microseconds since 1970 UTC) is as_of where the request gives none.
+    """
     definition = scorer.builder.definition
     as_of = now if request.as_of is None else parse_instant(request.as_of, "as_of", definition.timezone)
     results: dict[int, Answer | Failed] = {}
@@ -142,10 +148,7 @@ def _read(index: int, raw: msgspec.Raw, definition: Definition, as_of: int) -> _
         parse_instant(lead.ends_at, f"{spot}.ends_at", definition.timezone)
     if is_excluded(definition, lead.user_id, lead.account_id, lead.traits):
         raise Excluded(f"{spot}: {lead.user_id!r} is on the definition's list of excluded leads.", spot)
-    times = [
-        parse_instant(event.timestamp, f"{spot}.events[{i}].timestamp", definition.timezone)
-        for i, event in enumerate(lead.events)
-    ]
+    times = [_time(event, definition, f"{spot}.events[{i}]") for i, event in enumerate(lead.events)]
     return _Read(index, lead, started_at, times)
 
 
@@ -154,8 +157,17 @@ class Excluded(InvalidInput):
 
 
 def _started(lead: LeadIn, definition: Definition, spot: str) -> int:
-    started_at = parse_instant(lead.started_at, f"{spot}.started_at", definition.timezone)
-    return started_at // DAY * DAY if definition.trial.round_start_to == "day" else started_at
+    return _rounded(parse_instant(lead.started_at, f"{spot}.started_at", definition.timezone), definition)
+
+
+def _rounded(start: int, definition: Definition) -> int:
+    return start // DAY * DAY if definition.trial.round_start_to == "day" else start
+
+
+def _time(event: EventIn, definition: Definition, spot: str) -> int:
+    """Return when an event happened; a teammate's trial starts when the definition says, as this lead's own does."""
+    time = parse_instant(event.timestamp, f"{spot}.timestamp", definition.timezone)
+    return _rounded(time, definition) if event.event == TRIAL_STARTED else time
 
 
 def _id_of(raw: msgspec.Raw) -> str | None:
@@ -181,21 +193,17 @@ def _happenings(read: Iterable[_Read], definition: Definition) -> Iterator[Happe
     """Yield each event once, and each lead's own trial start, which an account's history may count."""
     whole = definition.lead == "account"
     for place, one in enumerate(read):
+        me = one.lead.user_id
+        # What `started_at` says is not said twice.
+        yield Happening(place, me, own=True, event=TRIAL_STARTED, time=one.started_at, properties={})
         seen: set[object] = set()
         for event, time in zip(one.lead.events, one.times, strict=True):
-            user = event.user_id or one.lead.user_id
-            said = event.message_id or (user, event.event, time, repr(event.properties))
-            if said not in seen:
+            user = event.user_id or me
+            own = whole or user == me
+            said = (event.message_id or "").strip() or (user, event.event, time, repr(event.properties))
+            if said not in seen and not (own and event.event == TRIAL_STARTED):
                 seen.add(said)
-                own = whole or user == one.lead.user_id
                 yield Happening(place, user, own, event.event, time, event.properties or {})
-        yield from _own_start(place, one, seen)
-
-
-def _own_start(place: int, one: _Read, seen: set[object]) -> Iterator[Happening]:
-    user = one.lead.user_id
-    if (user, TRIAL_STARTED, one.started_at, "None") not in seen:
-        yield Happening(place, user, own=True, event=TRIAL_STARTED, time=one.started_at, properties={})
 
 
 def error_body(error: PQLError) -> dict[str, str]:

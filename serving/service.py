@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bentoml
 
-from serving.http import Desk, application, clock
+from serving.http import Desk, OneShape, application, clock
 from serving.scoring.scorer import Scorer
 
 MODEL_FOLDER = "PQL_MODEL"
@@ -30,6 +30,10 @@ class PQLService:
 
     def __init__(self) -> None:
         routes.state.desk = Desk(Scorer.from_folder(model_folder()), clock)
-        # The imported libraries are a large heap that never changes: a full collection over it stalls requests for 100 ms.
+        # The imported libraries are a large heap that never changes: a full collection over it stalls requests for 100
+        # ms.
         gc.collect()
         gc.freeze()
+
+
+PQLService.add_asgi_middleware(OneShape)  # type: ignore[attr-defined]  # mypy does not see what the decorators make

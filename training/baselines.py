@@ -19,7 +19,7 @@ def base_rate(converted: Ints, weight: Floats, n: int) -> Floats:
 
 
 def logistic(rows: Floats, converted: Ints, weight: Floats, later: Floats, table: Sequence[Column]) -> Floats:
-    """Return the probabilities of `later` rows by logistic regression on log counts and traits: array of shape (n_later,)."""
+    """Return the probabilities of `later` rows by logistic regression on log counts and traits: shape (n_later,)."""
     used = [i for i, column in enumerate(table) if column.measure is None or column.measure.how == "count"]
     model: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
     model.fit(_logs(rows[:, used]), converted, logisticregression__sample_weight=weight)

@@ -1,8 +1,9 @@
 """Choosing the cutoff so that a promise can be made about it.
 
-Learn-then-test (Angelopoulos et al., arXiv 2110.01052): cutoffs are tried from strict to lax in an order fixed beforehand, each by an
-exact binomial test, and the first failure ends the search, so that all tests together err with probability at most 1 - confidence.
-What is counted is a lead as a rep meets it: once, at the first of its snapshots that crosses the cutoff.
+Learn-then-test (Angelopoulos et al., arXiv 2110.01052): cutoffs are tried from strict to lax in an order fixed
+beforehand, each by an exact binomial test, and the first failure ends the search, so that all tests together err with
+probability at most 1 -
+confidence. What is counted is a lead as a rep meets it: once, at the first of its snapshots that crosses the cutoff.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def choose_cutoff(probabilities: Floats, table: Snapshots, policy: PrecisionPoli
 
 
 def strictest_rank(policy: PrecisionPolicy) -> int:
-    """Return how many leads the first cutoff tried flags: enough for precision half-way from the promise to 1 to pass."""
+    """Return how many leads the first cutoff tried flags: precision half-way from the promise to 1 would pass."""
     return leads_needed((1 + policy.at_least) / 2, policy) or FEWEST_LEADS
 
 
@@ -101,12 +102,13 @@ def _shortfall(n: int, converted: int, policy: PrecisionPolicy) -> str:
     seen = converted / n
     low = lower_bound(converted, n, policy.confidence)
     text = (
-        f"of the {n} highest-scored held-out leads {converted} converted ({seen:.0%}); with {policy.confidence:.0%} confidence "
-        f"that shows at least {low:.0%}, and {policy.at_least:.0%} is asked for. "
+        f"of the {n} highest-scored held-out leads {converted} converted ({seen:.0%}); "
+        f"with {policy.confidence:.0%} confidence that shows {low:.0%} or more, and {policy.at_least:.0%} is asked for. "
     )
     needed = leads_needed(seen, policy)
     if needed is None:
-        return text + f"Ask for less than {seen:.0%}, or give the model signals that tell converters apart better."
+        less = f"Ask for less than {seen:.0%}, or give" if converted else "Give"
+        return text + f"{less} the model signals that tell converters apart better."
     return text + f"If they go on converting at {seen:.0%}, about {needed:,} such leads would carry the promise."
 
 

@@ -1,6 +1,7 @@
 """`pql init`: raw events -> a commented definition to start from.
 
-Looks at names, times and who did what around conversions; promises nothing: each guess stands in the file to be read and edited.
+Looks at names, times and who did what around conversions; promises nothing: each guess stands in the file to be read
+and edited.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def draft(seen: Look, options: Options) -> str:
         *_suspect_lines(seen),
         *_trait_lines(seen),
         "",
-        "cutoff:                # who is a PQL: at least this share of them must convert, promised with this confidence",
+        "cutoff:                # who is a PQL: at least this share must convert, promised with this confidence",
         "  policy: precision",
         f"  at_least: {_target(seen)}",
         "  confidence: 0.9",
@@ -241,7 +242,7 @@ def _signal_lines(seen: Look) -> list[str]:
         slug = event_slug(event, taken)
         taken.add(slug)
         measures = ["count", "active_days", "days_since_last", *(f"sum({p})" for p in _summable(seen.events, event))]
-        lines += _signal(slug, guess_kind(event), [event], measures, "+", event_phrase(event), seen.by_account)
+        lines += _signal(slug, guess_kind(event), [event], measures, "+", event_phrase(event), account=seen.by_account)
     return lines
 
 
@@ -252,8 +253,10 @@ def _signal(
     measures: list[str],
     direction: str,
     text: str,
+    *,
     account: bool,
     windows: str = "",
+    speakable: bool = True,
 ) -> list[str]:
     scope = ["    scope: account"] if account else []
     spans = [f"    windows: [{windows}]"] if windows else []
@@ -266,6 +269,7 @@ def _signal(
         f"    measures: [{', '.join(measures)}]",
         f'    direction: "{direction}"' if direction != "free" else "    direction: free",
         f"    text: {yaml_text(text)}",
+        *([] if speakable else ["    speakable: false"]),
     ]
 
 
@@ -287,18 +291,23 @@ def _history_lines(seen: Look) -> list[str]:
     lines = ["  # What the account as a whole did before. It goes either way, so the data decides the direction."]
     if not seen.by_account:
         events = list(seen.names[:5])
-        text = "{distinct_user:colleague|colleagues} active {window}"
+        text = "{distinct_user:person|people} active in the account {window}"
         measures = ["count", "distinct(user)", "trend"]
         lines += _signal(
             "account_activity", "team_growth", events, measures, "free", text, account=True, windows="7d, 30d"
         )
-    for name, event, what in (
-        ("account_trials", "$trial_started", "trial|trials"),
-        ("account_conversions", "$converted", "earlier conversion|earlier conversions"),
-    ):
-        text = f"the account had {{count:{what}}} {{window}}"
-        lines += _signal(name, "fit", [event], ["count"], "free", text, account=True, windows="90d, 730d")
+    # Each lead's own trial is one of them, so this is nothing to say to a customer.
+    trials = "the account had {count:trial|trials} {window}"
+    lines += _history("account_trials", "$trial_started", trials, speakable=False)
+    won = "the account had {count:earlier conversion|earlier conversions} {window}"
+    lines += _history("account_conversions", "$converted", won, speakable=True)
     return lines
+
+
+def _history(name: str, event: str, text: str, *, speakable: bool) -> list[str]:
+    return _signal(
+        name, "fit", [event], ["count"], "free", text, account=True, windows="90d, 730d", speakable=speakable
+    )
 
 
 def _suspect_lines(seen: Look) -> list[str]:
@@ -340,7 +349,7 @@ def _trait_type(values: pl.Series) -> str | None:
 
 
 def _target(seen: Look) -> float:
-    """Return a precision to ask for that is worth a rep's time: twice the base rate, or halfway to certainty if less."""
+    """Return a precision worth a rep's time to ask for: twice the base rate, or halfway to certainty if less."""
     if seen.trials is None or "converted_at" not in seen.trials.columns:
         return 0.3
     rate = 1 - seen.trials["converted_at"].null_count() / max(len(seen.trials), 1)

@@ -1,4 +1,4 @@
-"""How good a version is, from its test predictions alone: every figure here can be recomputed from the file it wrote."""
+"""How good a version is, from its test predictions alone: every figure can be recomputed from the file it wrote."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def average_precision(outcomes: Ints | Floats, probabilities: Floats, weight: Fl
 
 
 def calibration_slope(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
-    """Return the slope of the outcomes' log-odds on the predicted ones (Cox 1958); 1 is right, less is overconfident."""
+    """Return the slope of the outcomes' log-odds on the predicted ones (Cox 1958); below 1 is overconfident."""
     return _cox(outcomes, probabilities, weight, slope_too=True)[1]
 
 
@@ -92,12 +92,22 @@ def _cox(outcomes: Ints | Floats, probabilities: Floats, weight: Floats, *, slop
     z = logit(probabilities)
     theta, free = np.array([0.0, 1.0]), slice(0, 2 if slope_too else 1)
     design = np.column_stack([np.ones_like(z), z])[:, free]
+
+    def loss(theta: Floats) -> float:
+        odds = theta[0] + theta[1] * z
+        return float(weight @ (np.logaddexp(0.0, odds) - outcomes * odds))
+
     for _ in range(50):
         p = expit(theta[0] + theta[1] * z)
         curvature = (design * (weight * p * (1 - p))[:, None]).T @ design
         # Outcomes that a line separates have no finite slope; a touch of ridge keeps the steps finite.
-        step = np.linalg.solve(curvature + 1e-9 * np.eye(len(curvature)), design.T @ (weight * (outcomes - p)))
-        theta[free] += np.clip(step, -5, 5)
+        found = np.linalg.solve(curvature + 1e-9 * np.eye(len(curvature)), design.T @ (weight * (outcomes - p)))
+        step = np.zeros(2)
+        step[free] = np.clip(found, -5, 5)
+        # Far from the optimum a whole step can overshoot, and the next one from there even more.
+        while np.abs(step).max() > 1e-3 and loss(theta + step) > loss(theta):
+            step /= 2
+        theta += step
         if np.abs(step).max() < 1e-10:
             break
     return float(theta[0]), float(theta[1])
@@ -177,7 +187,7 @@ class Promise:
 
 
 def promise(predictions: pd.DataFrame, decision: Decision) -> Promise:
-    """Return the realised precision of PQLs (exact binomial interval) and the share of converters that were PQLs before."""
+    """Return the realised precision of PQLs (exact binomial interval) and the share of converters caught."""
     ordered = predictions.sort_values("as_of", kind="stable").reset_index(drop=True)
     lead = pd.factorize(ordered["lead_id"])[0].astype(np.int64)
     rows = first_flag_rows(ordered["is_pql"].to_numpy(bool), lead)

@@ -19,8 +19,8 @@ UNKNOWN: Final = -1
 def labels(leads: Leads, which: Ints, as_of: Ints, horizon: int, until: int) -> npt.NDArray[np.int8]:
     """Return 1 where the lead converts within the horizon, 0 where it does not, UNKNOWN where the data ends before.
 
-    A conversion that was seen before the horizon has passed is UNKNOWN too: counting it while those who still may convert
-    are left out would make young trials look better than they are.
+    A conversion that was seen before the horizon has passed is UNKNOWN too: counting it while those who still may
+    convert are left out would make young trials look better than they are.
     """
     converted = leads.converted_at[which]
     won = (converted >= as_of) & (converted - as_of < horizon)

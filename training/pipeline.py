@@ -1,4 +1,7 @@
-"""The whole way from clean data to a version with evidence. Reads data, writes nothing; `training.record` does the writing."""
+"""The whole way from clean data to a version with evidence.
+
+Reads data and writes nothing; `training.run` has the effects.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from serving.scoring.scorer import Scorer
 from training import baselines, evaluate
 from training.calibrate import calibrate
 from training.cutoff import choose_cutoff
-from training.fit import Fitted, FitSettings, fit
+from training.fit import FitSettings, Fitted, fit
 from training.snapshots import Snapshots, snapshots
 from training.split import Split, counts, folds, split
 
@@ -127,7 +130,7 @@ def _artifact(
 
 
 def _reference(probabilities: Floats, rows: Floats, table: Snapshots, builder: FeatureBuilder) -> Reference:
-    """Return what is usual among held-out leads: quantiles of their scores, and what their converters had done by when."""
+    """Return what is usual among held-out leads: their scores, and what their converters had done by when."""
     quantiles = np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False))
     ages = tuple(age for age in builder.definition.scored_days())
     won_at = [(table.converted == 1) & (table.as_of - table.started_at == round(age * DAY)) for age in ages]
@@ -215,6 +218,6 @@ def _no_signal(auc: evaluate.Interval) -> Refusal | None:
     if auc.low > 0.5:
         return None
     return Refusal(
-        f"no signal: on later trials the AUC is {auc.value:.3f} with a 95 % interval of {auc.low:.3f} to {auc.high:.3f}, which "
-        "chance explains. Add signals that precede conversion, or wait for more conversions."
+        f"no signal: on later trials the AUC is {auc.value:.3f}, 95 % interval {auc.low:.3f} to {auc.high:.3f}, "
+        "which chance explains. Add signals that precede conversion, or wait for more conversions."
     )

@@ -26,8 +26,8 @@ class Verdict:
 def judge(trained: Trained, champion: Artifact | None, data: Dataset, seed: int) -> Verdict:
     """Return whether a trained version should replace the champion.
 
-    Both score the same test trials; the challenger must have the lower log loss there. The interval of the difference, over
-    resampled accounts, is part of the reason given.
+    Both score the same test trials; the challenger must have the lower log loss there. The interval of the difference,
+    over resampled accounts, is part of the reason given.
     """
     if trained.refusal is not None:
         return Verdict(promote=False, why=f"Not promoted: {trained.refusal}")
@@ -48,7 +48,10 @@ def judge(trained: Trained, champion: Artifact | None, data: Dataset, seed: int)
     table = trained.predictions.assign(champion=theirs)
     difference = evaluate.compare(table, "probability", "champion", evaluate.log_loss, seed)
     better = difference.value < 0
-    figures = f"log loss {difference.value:+.4f} against the champion, 95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
+    figures = (
+        f"log loss {difference.value:+.4f} against the champion, "
+        f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
+    )
     return Verdict(
         promote=better, why=f"{'Promoted' if better else 'Not promoted'}: {figures}, on the same test trials."
     )

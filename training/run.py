@@ -1,4 +1,4 @@
-"""`pql train`: files in, a version out; every effect of a training happens here, in the order that leaves a champion whole."""
+"""`pql train`: files in, a version out; every effect happens here, in the order that leaves a champion whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training table: every lead at every age at which it is scored, as long as its trial ran and its outcome is known."""
+"""The training table: every lead at every age at which it is scored, while its trial ran and its outcome is known."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Snapshots:
 def row_weight(ages: int) -> float:
     """Return what one snapshot weighs, so that a lead counts at most once however often it is looked at.
 
-    The same for every row: dividing by the snapshots a lead really has would give converters, who leave early, heavier rows, and
-    make every probability some 6 % too high (docs/decisions/0006-equal-weights.md).
+    The same for every row: dividing by the snapshots a lead really has would give converters, who leave early, heavier
+    rows, and make every probability some 6 % too high (docs/decisions/0006-equal-weights.md).
     """
     return 1.0 / ages
 
@@ -60,6 +60,4 @@ def snapshots(data: Dataset, leads: Leads) -> Snapshots:
     keep = keep[np.argsort(as_of[keep], kind="stable")]
     which, as_of, converted = which[keep], as_of[keep], label[keep].astype(np.int64)
     weight = np.full(len(keep), row_weight(len(ages)))
-    return Snapshots(
-        which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, converted, weight
-    )
+    return Snapshots(which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, converted, weight)

@@ -1,7 +1,7 @@
 """Time and accounts decide who is learned from, who sets the cutoff, and who judges: never chance.
 
-Each part begins where the labels of the part before it have ended (an embargo of one horizon), so nothing that was learned
-had seen anything of what it is judged on.
+Each part begins where the labels of the part before it have ended (an embargo of one horizon), so nothing that was
+learned had seen anything of what it is judged on.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ MIN_CLASS = 20
 MIN_CUTOFF_LEADS, MIN_CUTOFF_CONVERSIONS = 1_000, 150
 MIN_FIT_CONVERSIONS = 200
 MOST_ROWS_LOST = 0.5
-"""Accounts are kept apart unless that would cost more of the older conversions than this: then accounts recur by nature."""
+"""Accounts are kept apart unless that costs more of the older conversions than this: then they recur by nature."""
 
 
 @dataclass(frozen=True)
 class Split:
     """Row numbers of each part, ascending in time.
 
-    `cutoff` is None where the data is too small to spare a part: the cutoff then comes from out-of-fold scores of `fit`.
+    `cutoff` is None where the data is too small to spare a part: the cutoff then comes from out-of-fold scores of
+    `fit`.
     """
 
     fit: Ints
@@ -106,7 +107,7 @@ def _fit_and_cutoff(table: Snapshots, older: Ints) -> tuple[Ints, Ints | None]:
 
 
 def folds(table: Snapshots, rows: Ints, k: int = 5) -> list[tuple[Ints, Ints]]:
-    """Return (learn, held out) positions within `rows` for k blocks of accounts, in the order in which accounts first appear.
+    """Return (learn, held out) positions within `rows` for k blocks of accounts, in order of first appearance.
 
     Raises
     ------

@@ -1,9 +1,10 @@
-"""The only door to MLflow: one run per training, one registered version per run, and aliases that say what is in service."""
+"""The only door to MLflow: one run per training, one version per run, and aliases that say what is in service."""
 
 from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ _RUNTIME = ("lightgbm", "msgspec", "numba", "numpy", "polars", "pydantic", "pyya
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version: its number in the registry, its content's name, what it is called, and its run's figures."""
+    """A registered version: its number, its content's name, what it is called, and its run's figures."""
 
     number: int
     content: str
@@ -67,7 +68,7 @@ def log(
         mlflow.set_experiment(EXPERIMENT)
         with mlflow.start_run():
             mlflow.log_params({key: str(value)[:500] for key, value in parameters.items()})
-            mlflow.log_metrics({key: value for key, value in figures.items() if value == value})
+            mlflow.log_metrics({key: value for key, value in figures.items() if not math.isnan(value)})
             mlflow.set_tag("data_digest", digest)
             mlflow.log_artifacts(str(folder))
             if artifact is None:
@@ -79,7 +80,7 @@ def log(
         return number
 
 
-def _register(mlflow: Any, folder: Path, artifact: Artifact) -> str:  # noqa: ANN401 - mlflow ships no types
+def _register(mlflow: Any, folder: Path, artifact: Artifact) -> str:
     """Register the three text files as they are; the generic model interface loads them through our own code."""
     inputs = [mlflow.types.ColSpec("double", column.name) for column in artifact.builder.columns]
     outputs = [mlflow.types.ColSpec("double", "probability"), mlflow.types.ColSpec("boolean", "is_pql")]
@@ -113,12 +114,12 @@ def note_verdict(number: int, verdict: str) -> None:
         mlflow.MlflowClient().set_model_version_tag(MODEL, str(number), _VERDICT, verdict[:1_000])
 
 
-def _aliased(client: Any, alias: str) -> str | None:  # noqa: ANN401
+def _aliased(client: Any, alias: str) -> str | None:
     found = [one for one in _versions(client) if alias in one.aliases]
     return str(found[0].version) if found else None
 
 
-def _versions(client: Any) -> list[Any]:  # noqa: ANN401
+def _versions(client: Any) -> list[Any]:
     """Return the registry's versions, newest first; a list, empty where the model was never registered."""
     if not client.search_registered_models(f"name = '{MODEL}'"):
         return []
@@ -134,7 +135,7 @@ def versions() -> list[Version]:
         return [_version(client, one) for one in _versions(client)]
 
 
-def _version(client: Any, one: Any) -> Version:  # noqa: ANN401
+def _version(client: Any, one: Any) -> Version:
     figures = dict(client.get_run(one.run_id).data.metrics) if one.run_id else {}
     tags = one.tags or {}
     created = int(one.creation_timestamp)

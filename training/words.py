@@ -7,6 +7,8 @@ from training.pipeline import Trained
 from training.record import REPORT
 from training.run import Outcome
 
+NEXT = "Next     make serve (or pql serve), then POST a lead: the curl line at the top of README.md"
+
 
 def summary(outcome: Outcome) -> list[str]:
     """Return what was found, where it lies, and what to do next."""
@@ -20,7 +22,7 @@ def summary(outcome: Outcome) -> list[str]:
         f"Version  {artifact.version}, registered as pql-scorer/{outcome.number}. {outcome.verdict.why}",
         f"Model    {outcome.folder / 'artifact'}",
         f"Report   {outcome.folder / REPORT}",
-        *(["Next     make serve (or pql serve), then POST a lead: the curl line at the top of README.md"] if outcome.verdict.promote else []),
+        *([NEXT] if outcome.verdict.promote else []),
     ]
 
 
@@ -39,7 +41,8 @@ def _cutoff(trained: Trained) -> str:
     decision, kept = trained.artifact.decision, trained.promise
     if not isinstance(decision, Cutoff):
         return f"NONE, so nobody is called a PQL: {decision.reason}"
-    text = f"{decision.probability:.3f}: at least {decision.at_least:.0%} of PQLs convert, with {decision.confidence:.0%} confidence"
+    promised = f"at least {decision.at_least:.0%} of PQLs convert, with {decision.confidence:.0%} confidence"
+    text = f"{decision.probability:.3f}: {promised}"
     if kept.precision is None:
         return f"{text}; none of the later leads reached it"
     return f"{text}; on later trials {kept.converted:,} of {kept.leads:,} did ({kept.precision.value:.0%})"

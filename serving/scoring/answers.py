@@ -37,7 +37,7 @@ class Answer:
 
 
 def answers(scorer: Scorer, leads: Leads, logs: Logs, which: Ints, as_of: Ints, reasons: int = 3) -> Iterator[Answer]:
-    """Yield the answer for each lead of `which` at its moment; `reasons` is how many at most (0: none are worked out)."""
+    """Yield the answer for each lead of `which` at its moment, with at most `reasons` reasons (0: none)."""
     explainer = Explainer(scorer.builder, scorer.artifact.reference)
     scored = scorer.score_leads(leads, logs, which, as_of)
     for start in range(0, len(which), EXPLAINED_AT_ONCE):

@@ -1,7 +1,7 @@
 """A model version as a folder of text: `booster.txt`, `scorer.json`, `pql.yaml`. No pickle, no project class.
 
-The same bytes lie in the registry, in the model store and in a bucket. Loading checks the hashes before anything is parsed (a
-damaged LightGBM file ends the process instead of raising), then scores the stored examples.
+The same bytes lie in the registry, in the model store and in a bucket. Loading checks the hashes before anything is
+parsed (a damaged LightGBM file ends the process instead of raising), then scores the stored examples.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _read_scorer(folder: Path) -> dict[str, Any]:
         raise ArtifactError.hash_differs(path)
     # The file's own hash is taken over all of it but that hash.
     without = {**facts, "sha256": {name: facts["sha256"][name] for name in (BOOSTER, DEFINITION)}}
-    # Compared as text too: line ends, spaces and repeated keys that parsing forgives are not the bytes that were written.
+    # As text too: line ends, spaces and repeated keys that parsing forgives are not the bytes that were written.
     if _dumped(facts) != text or sha256(_dumped(without)) != facts["sha256"][SCORER]:
         raise ArtifactError.hash_differs(path)
     return facts

@@ -14,8 +14,8 @@ from features.windows import Floats
 class Cutoff:
     """From this probability on, a lead is a PQL.
 
-    Of `leads` held-out leads, each counted when it first crossed the cutoff, `converted` converted; so with `confidence`
-    the share that converts is at least `precision_low`, and that is at least the `at_least` asked for.
+    Of `leads` held-out leads, each counted when it first crossed the cutoff, `converted` converted; so with
+    `confidence` the share that converts is at least `precision_low`, and that is at least the `at_least` asked for.
     """
 
     probability: float
@@ -33,7 +33,7 @@ class Cutoff:
 
 @dataclass(frozen=True)
 class NoCutoff:
-    """No cutoff can carry the promise on this data: nobody is called a PQL, and `reason` says why and what would help."""
+    """No cutoff can carry the promise on this data: nobody is a PQL, and `reason` says why and what would help."""
 
     at_least: float
     confidence: float

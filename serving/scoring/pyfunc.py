@@ -1,4 +1,4 @@
-"""How the registry's generic model interface loads our artifact: a table of ready feature columns in, probabilities out."""
+"""How the registry's generic model interface loads our artifact: ready feature columns in, probabilities out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TableScorer:
 
     scorer: Scorer
 
-    def predict(self, table: Any, params: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002, ANN401
+    def predict(self, table: Any, params: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002 - the interface passes it
         """Return probability and is_pql per row; raises SchemaMismatch with the difference where the columns differ."""
         expected = [column.name for column in self.scorer.builder.columns]
         if set(table.columns) != set(expected):

@@ -1,7 +1,8 @@
-"""Contributions -> reasons in words: what speaks for a lead, with the facts behind it, and what converters had done by now.
+"""Contributions -> reasons in words: what speaks for a lead, with its facts, and what converters had done by now.
 
-A signal's contribution is the sum over its columns (all windows and measures of one behaviour), in calibrated log-odds. Only
-behaviour that happened is a reason, only signals marked speakable are said, and every number in a text is in its facts.
+A signal's contribution is the sum over its columns (all windows and measures of one behaviour), in calibrated log-odds.
+Only behaviour that happened is a reason, only signals marked speakable are said, and every number in a text is in its
+facts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from features.columns import Column
 from features.definition import Signal, Trait
+from features.durations import DAY
 from features.matrix import FeatureBuilder
 from features.phrases import number_words
 from features.traits import domain_of
@@ -99,7 +101,9 @@ class Explainer:
         if trait is None or not trait.speakable or traits.get(owner) is None:
             return None
         value = _trait_fact(trait, traits[owner], row[self._columns_of[owner]])
-        return None if value is None else Reason(owner, "fit", trait.text.fill({"value": value}), {"value": value}, total)
+        if value is None:
+            return None
+        return Reason(owner, "fit", trait.text.fill({"value": value}), {"value": value}, total)
 
     def _signal_facts(self, signal: Signal, row: Floats, contributions: Floats) -> dict[str, Fact] | None:
         """Return what happened in the window that tells most, or None where nothing happened."""
@@ -124,7 +128,7 @@ class Explainer:
         return measure.how if measure else ""
 
     def _narrowest(self, best: int, places: Sequence[int], row: Floats) -> Column:
-        """Return the column of the narrowest window that holds all that the best one holds: it is the more telling one."""
+        """Return the column of the narrowest window that holds all that the best one holds: it tells more."""
         chosen = self.builder.columns[best]
         same = [
             self.builder.columns[place]
@@ -140,10 +144,16 @@ class Explainer:
         for signal in self.builder.definition.signals:
             share = self.reference.share_of_converters(signal.name, age)
             if signal.missing and signal.speakable and share and share[1] >= COMMON_AMONG_CONVERTERS:
-                counts = [place for place in self._columns_of[signal.name] if self._measure(place) == "count"]
+                counts = [place for place in self._columns_of[signal.name] if self._counts_since_start(place, age)]
                 if counts and not row[counts].any():
                     found.append((share[1], _missing(signal, *share)))
         return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
+
+    def _counts_since_start(self, place: int, age: float) -> bool:
+        """Whether a column counts all since the trial began: a shorter window cannot say that something never happened."""
+        window = self.builder.columns[place].window
+        whole = window is not None and (window.length is None or window.length >= age * DAY)
+        return whole and self._measure(place) == "count"
 
 
 def _exact(value: float) -> int | float:

@@ -1,7 +1,7 @@
 """The scorecard: a straight line in the logarithms of the columns, which the trees then correct.
 
-Log-counts carry a lead that does more than anyone before it to a fitting score, where trees alone stop at the last split.
-Only applies numbers; learning them is `training.fit`'s business.
+Log-counts carry a lead that does more than anyone before it to a fitting score, where trees alone stop at the last
+split. Only applies numbers; learning them is `training.fit`'s business.
 """
 
 from __future__ import annotations

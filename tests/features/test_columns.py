@@ -1,4 +1,4 @@
-"""Columns are named, directed and described by their definition, and their fingerprint changes with whatever they hold."""
+"""Columns are named, directed and described by their definition, and their fingerprint with what they hold."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,8 @@ signals:
     text: invited
   - {name: stuck, kind: friction, direction: "-", events: [error], windows: [36h], text: got stuck}
   - {name: seen, kind: frequency, direction: free, events: [page], measures: [count], windows: [trial], text: came}
-  - {name: team, kind: team_growth, scope: account, events: [invite_sent], measures: [count, trend], windows: [2d], text: t}
+  - {name: team, kind: team_growth, scope: account, events: [invite_sent], windows: [2d],
+     measures: [count, trend], text: t}
 traits:
   - {name: size, type: number, direction: "+", column: company_size}
   - {name: sector, type: category}
@@ -210,7 +211,7 @@ def test_what_is_only_said_does_not_change_the_fingerprint(old: str, new: str) -
 
 def test_a_plan_fills_the_columns_of_its_scope_in_their_order() -> None:
     for scope in ("lead", "account"):
-        made = plan(TABLE, DEFINITION, vocabulary(DEFINITION), scope)  # type: ignore[arg-type]
+        made = plan(TABLE, DEFINITION, vocabulary(DEFINITION), scope)
         mine = [column for column in TABLE if column.scope == scope]
         assert [Op(op).name.lower() for op in made.ops[:, 0]] == [c.measure.how for c in mine if c.measure]
         for column, (_, _, span, _, _) in zip(mine, made.ops, strict=True):
@@ -219,7 +220,7 @@ def test_a_plan_fills_the_columns_of_its_scope_in_their_order() -> None:
 
 
 def test_a_plan_reads_only_the_spans_that_its_columns_need() -> None:
-    lead, account = (plan(TABLE, DEFINITION, vocabulary(DEFINITION), scope) for scope in ("lead", "account"))  # type: ignore[arg-type]
+    lead, account = (plan(TABLE, DEFINITION, vocabulary(DEFINITION), scope) for scope in ("lead", "account"))
     hours = DAY // 24
     assert sorted(lead.lengths.tolist()) == [TRIAL, DAY, 36 * hours, 2 * DAY, 7 * DAY, 14 * DAY]
     assert sorted(account.lengths.tolist()) == [2 * DAY, 4 * DAY]

@@ -1,10 +1,17 @@
 """Spans are written in whole days and hours and kept in microseconds."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.durations import DAY, HOUR, LONGEST, parse_span, span_text, span_words
+
+
+def test_spans_are_counted_in_microseconds() -> None:
+    assert timedelta(microseconds=parse_span("3d")) == timedelta(days=3)
+    assert timedelta(microseconds=parse_span("5h")) == timedelta(hours=5)
 
 
 @pytest.mark.parametrize(

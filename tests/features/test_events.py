@@ -1,6 +1,7 @@
 """Bad rows are refused, counted and shown; the good rows beside them stay; nothing else is changed."""
 
 import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -38,14 +39,19 @@ def defined(trial: str = "closed_by: [cancelled]", rest: str = "") -> Definition
 PLAIN = defined()
 
 
-def raw(rows: list[dict[str, object]]) -> pl.DataFrame:
-    """Rows as a file tells them: everything is text."""
-    good = {"user_id": "u1", "event": "acted", "timestamp": "2026-03-01T09:00:00Z"}
+def raw(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
+    """Rows as a file tells them; what they do not say is that of a good event."""
+    rows = list(rows)
+    good: Mapping[str, object] = {"user_id": "u1", "event": "acted", "timestamp": "2026-03-01T09:00:00Z"}
     columns = dict.fromkeys(name for row in [good, *rows] for name in row)
-    return pl.DataFrame([{name: (good | row).get(name) for name in columns} for row in rows], infer_schema_length=None)
+    return pl.DataFrame(
+        [{name: {**good, **row}.get(name) for name in columns} for row in rows], infer_schema_length=None
+    )
 
 
-def cleaned(rows: list[dict[str, object]], definition: Definition = PLAIN) -> tuple[pl.DataFrame, list[Rejection]]:
+def cleaned(
+    rows: Iterable[Mapping[str, object]], definition: Definition = PLAIN
+) -> tuple[pl.DataFrame, list[Rejection]]:
     frame, sieve = clean_events(raw(rows), definition)
     return frame, list(sieve)
 
@@ -69,7 +75,7 @@ def test_good_events_come_back_with_every_canonical_column_and_type() -> None:
     assert rejections == []
 
 
-BAD = [
+BAD: list[tuple[dict[str, object], str]] = [
     ({"user_id": None}, "user_id is empty"),
     ({"user_id": "  "}, "user_id is empty"),
     ({"event": None}, "event has no name"),
@@ -124,9 +130,12 @@ def test_each_reason_is_reported_by_itself() -> None:
     frame, rejections = cleaned([*(bad for bad, _ in BAD), {}])
     assert len(frame) == 1
     assert {one.reason: one.count for one in rejections} == {
-        "user_id is empty": 2, "event has no name": 2, "timestamp is no time with a zone": 3, "timestamp lies before 1990": 2,
+        "user_id is empty": 2,
+        "event has no name": 2,
+        "timestamp is no time with a zone": 3,
+        "timestamp lies before 1990": 2,
         "properties are no JSON object": 6,
-    }  # fmt: skip
+    }
 
 
 def test_where_every_row_is_bad_the_error_says_why() -> None:
@@ -151,7 +160,7 @@ def test_a_missing_column_is_named_with_what_the_file_has(missing: str) -> None:
 
 def test_naive_times_are_refused_as_a_whole_or_read_in_the_definitions_zone() -> None:
     naive: list[dict[str, object]] = [{"timestamp": "2026-03-01T10:00:00"}]
-    with pytest.raises(NaiveTimestamp, match="^timestamp must carry a time zone"):
+    with pytest.raises(NaiveTimestamp, match=r"^timestamp must carry a time zone"):
         cleaned(naive)
     frame, _ = cleaned(naive, defined(rest="timezone: Europe/Vienna"))
     assert frame["timestamp"].to_list() == [START]
@@ -203,6 +212,17 @@ def test_properties_of_events_that_no_signal_reads_may_be_anything() -> None:
     assert rejections == []
 
 
+def test_broken_properties_refuse_no_row_but_those_that_a_signal_would_read_them_of() -> None:
+    rows = [{"event": event, "properties": text} for event in ("bought", "acted") for text in ("{", None)]
+    frame, (rejection,) = cleaned(rows)
+    assert sorted(frame.select("event", "properties").rows(), key=str) == [
+        ("acted", "{"),
+        ("acted", None),
+        ("bought", None),
+    ]
+    assert rejection.count == 1
+
+
 @pytest.mark.parametrize("none", [None, "", "{}"])
 def test_an_event_may_have_no_properties(none: str | None) -> None:
     frame, rejections = cleaned([{"event": "bought", "properties": none}])
@@ -231,7 +251,8 @@ def test_nested_properties_become_json_and_absent_ones_stay_absent() -> None:
     [
         ("{}", True), ('{"a": {"b": [1, null, "x"]}}', True), (' {"a": 1} ', True), ('{"a": 1, "a": 2}', True),
         ("[]", False), ("1", False), ('"{}"', False), ("null", False), ("", False), ("{", False), ("{'a': 1}", False),
-        ('{"a": NaN}', False), ('{"a": -Infinity}', False), ('{"a": 1e999}', False), ('{"a": 01}', False), ('{"a": 1,}', False),
+        ('{"a": NaN}', False), ('{"a": -Infinity}', False), ('{"a": 1e999}', False), ('{"a": 01}', False),
+        ('{"a": 1,}', False),
         ('{"a":' * 5_000 + "1" + "}" * 5_000, False), ('{"a": "\ud800"}', False),
     ],
 )  # fmt: skip
@@ -366,11 +387,12 @@ def test_the_conversion_may_stand_in_a_column_of_another_name() -> None:
     definition = definition.model_copy(update={"conversion": column})
     frame, _ = trials([{"subscribed_on": "2026-03-08T00:00:00Z", "converted_at": "1999-01-01T00:00:00Z"}], definition)
     assert frame["converted_at"].to_list() == [datetime(2026, 3, 8, tzinfo=UTC)]
+    assert trials([{"subscribed_on": "2026-03-08T00:00:00Z"}], definition)[0].equals(frame)
     with pytest.raises(InvalidInput, match=r"^trials: missing column\(s\) 'subscribed_on'"):
         trials([{}], definition)
 
 
-BAD_TRIALS = [
+BAD_TRIALS: list[tuple[dict[str, object], str]] = [
     ({"user_id": None}, "user_id is empty"),
     ({"user_id": " "}, "user_id is empty"),
     ({"started_at": None}, "started_at is empty"),

@@ -11,8 +11,8 @@ NOW = 1_000
 
 
 def leads(started_at: int = 0, ends_at: int = NEVER, closed_at: int = NEVER, converted_at: int = NEVER) -> Leads:
-    times = (np.array([time]) for time in (started_at, ends_at, closed_at, converted_at))
-    return Leads(["u"], [None], np.zeros(1, np.int64), *times, traits={})
+    began, ends, closed, won = (np.array([time]) for time in (started_at, ends_at, closed_at, converted_at))
+    return Leads(["u"], [None], np.zeros(1, np.int64), began, ends, closed, won, {})
 
 
 CASES = [
@@ -47,10 +47,9 @@ TIMES = st.integers(NOW - 3, NOW + 3) | st.just(NEVER)
 
 @given(st.lists(st.tuples(st.integers(NOW - 3, NOW + 3), TIMES, TIMES, TIMES), max_size=8))
 def test_open_leads_are_those_that_are_open_one_by_one(rows: list[tuple[int, int, int, int]]) -> None:
-    columns = [np.array([row[place] for row in rows], np.int64) for place in range(4)]
-    many = Leads(
-        [str(number) for number in range(len(rows))], [None] * len(rows), np.arange(len(rows)), *columns, traits={}
-    )
+    began, ends, closed, won = (np.array([row[place] for row in rows], np.int64) for place in range(4))
+    ids = [str(number) for number in range(len(rows))]
+    many = Leads(ids, [None] * len(rows), np.arange(len(rows)), began, ends, closed, won, {})
     assert len(many) == len(rows)
     found = open_leads(many, NOW)
     assert found.dtype == np.int64

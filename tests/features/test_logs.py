@@ -22,7 +22,11 @@ score_at: [7d]
 windows: [7d]
 cutoff: {at_least: 0.3}
 signals:
-  - {name: work, kind: value, events: [done, {event: page, where: {path: /a}}], measures: [sum(amount), distinct(plan)], text: x}
+  - name: work
+    kind: value
+    events: [done, {event: page, where: {path: /a}}]
+    measures: [sum(amount), distinct(plan)]
+    text: x
   - {name: came, kind: value, events: [login], measures: [count, distinct(user)], text: x}
 """
     )
@@ -90,7 +94,8 @@ def test_an_event_is_in_its_leads_log_and_in_its_accounts(happened: list[Happeni
 
 def codes(values: Sequence[object]) -> list[int]:
     happened = [Happening(0, "u", own=True, event="done", time=0, properties={"plan": value}) for value in values]
-    return read_requests(happened, READ).codes[READ.codes.index("plan")].tolist()
+    found: list[int] = read_requests(happened, READ).codes[READ.codes.index("plan")].tolist()
+    return found
 
 
 def test_equal_values_have_one_code_and_absent_ones_none() -> None:

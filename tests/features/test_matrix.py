@@ -282,10 +282,8 @@ def test_a_request_gives_the_same_row_as_the_tables_to_the_bit(seed: int, as_of:
 
 
 def test_leads_of_one_request_do_not_see_each_others_events() -> None:
-    leads = Leads(
-        ["a", "b"], ["A", "A"], np.arange(2), np.full(2, ZERO), *(np.full(2, NEVER) for _ in range(3)),
-        traits={trait.name: [None, None] for trait in DEFINITION.traits},
-    )  # fmt: skip
+    never, traits = np.full(2, NEVER), {trait.name: [None, None] for trait in DEFINITION.traits}
+    leads = Leads(["a", "b"], ["A", "A"], np.arange(2), np.full(2, ZERO), never, never, never, traits)
     logs = read_requests([Happening(0, "a", own=True, event="done", time=ZERO, properties={})], BUILDER.vocabulary)
     matrix = BUILDER.rows(leads, logs.logs(2, 2), np.arange(2), np.full(2, ZERO + 1))
     names = [column.name for column in BUILDER.columns]
@@ -294,10 +292,8 @@ def test_leads_of_one_request_do_not_see_each_others_events() -> None:
 
 
 def test_a_request_without_events_gives_zeros_and_not_known() -> None:
-    leads = Leads(
-        ["a"], [None], np.zeros(1, np.int64), np.array([ZERO]), *(np.array([NEVER]) for _ in range(3)),
-        traits={trait.name: [None] for trait in DEFINITION.traits},
-    )  # fmt: skip
+    never, traits = np.array([NEVER]), {trait.name: [None] for trait in DEFINITION.traits}
+    leads = Leads(["a"], [None], np.zeros(1, np.int64), np.array([ZERO]), never, never, never, traits)
     row = BUILDER.rows(
         leads, read_requests([], BUILDER.vocabulary).logs(1, 1), np.zeros(1, np.int64), np.array([ZERO + DAY])
     )

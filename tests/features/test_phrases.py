@@ -27,6 +27,11 @@ def test_one_takes_the_singular_and_all_else_the_plural(count: float, said: str)
     assert Phrase.parse("{count:file|files}").fill({"count": count}) == said
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "invited once"), (2, "invited 2 times"), (0, "invited 0 times")])
+def test_once_says_the_number_itself(count: int, said: str) -> None:
+    assert Phrase.parse("invited {count:once|times}").fill({"count": count}) == said
+
+
 def test_a_form_may_be_empty_or_hold_blanks() -> None:
     assert Phrase.parse("{n:seat in use|seats in use}").fill({"n": 2}) == "2 seats in use"
     assert Phrase.parse("{n:x|}").fill({"n": 2}) == "2 "

@@ -154,6 +154,7 @@ def test_levels_are_the_most_frequent_first_and_ties_go_by_the_alphabet() -> Non
 
 
 def test_only_so_many_levels_are_learned() -> None:
+    assert MAX_LEVELS == 12
     values = [f"level {number:02}" for number in range(MAX_LEVELS + 3) for _ in range(MIN_LEVEL_COUNT)]
     assert learned(values) == tuple(f"level {number:02}" for number in range(MAX_LEVELS))
 

@@ -1,4 +1,4 @@
-"""An event's properties are read in one way: numbers also where they were sent as text, absent ones never as a value."""
+"""An event's properties are read in one way: numbers also where they were sent as text."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.definition import Scalar, parse
+from features.definition import Scalar, Signal, parse
 from features.vocabulary import USER, matches, number, vocabulary
 
 DEFINITION = parse(
@@ -18,7 +18,11 @@ score_at: [7d]
 windows: [7d]
 cutoff: {at_least: 0.3}
 signals:
-  - {name: team, kind: value, text: x, events: [invite, {event: page, where: {path: /team}}], measures: [distinct(user)]}
+  - name: team
+    kind: value
+    text: x
+    events: [invite, {event: page, where: {path: /team}}]
+    measures: [distinct(user)]
   - {name: looks, kind: value, text: x, events: [page], measures: [count, distinct(path)]}
   - name: pricing
     kind: value
@@ -81,10 +85,9 @@ def test_kinds_of_different_events_never_meet() -> None:
 
 
 def test_a_signal_is_counted_once_for_an_event_that_passes_two_of_its_filters() -> None:
-    twice = parse(
-        "{product: P, conversion: {event: paid, horizon: 1d}, score_at: [1d], windows: [1d], cutoff: {at_least: 0.5}, signals: "
-        "[{name: s, kind: value, text: x, events: [{event: e, where: {a: 1}}, {event: e, where: {b: 1}}, e]}]}"
-    )
+    filters = [{"event": "e", "where": {"a": 1}}, {"event": "e", "where": {"b": 1}}, "e"]
+    signal = Signal.model_validate({"name": "s", "kind": "value", "text": "did", "events": filters})
+    twice = DEFINITION.model_copy(update={"signals": (signal,)})
     read = vocabulary(twice)
     start, rows = read.series_of_kinds({"s": 0})
     kind = read.readings["e"].kind({"a": 1, "b": 1})

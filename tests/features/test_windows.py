@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ from features.windows import TRIAL, EventLog, Floats, Ints, Op, Plan, Snapshots,
 
 NOON = micros(datetime(2024, 2, 29, 12, tzinfo=UTC))
 TIME = pl.Datetime("us", "UTC")
+ROOT = Path(__file__).parents[2]
 
 EVERYTHING = """
 product: Tested
@@ -169,7 +171,7 @@ def distinct(acts: list[Act], name: str) -> int:
 
 
 def days_with_one(acts: list[Act], as_of: int) -> int:
-    days = range(40)
+    days = range(60)
     return sum(any(as_of - (day + 1) * DAY <= act.at < as_of - day * DAY for act in acts) for day in days)
 
 
@@ -485,15 +487,13 @@ def test_only_ages_matter_and_not_the_date(ages: list[int], shift: int) -> None:
 def full_plan(lengths: Sequence[int]) -> Plan:
     """Every measure of two series over every length; kind 0 is the first series, 1 the second, 2 both, 3 neither."""
     spans = [*lengths, *(2 * length for length in lengths)]
-    ops = [
+    ops: list[tuple[Op, int, int, int, int]] = [
         (op, row, span, span, 2) for op in Op if op is not Op.TREND for row in (0, 1) for span in range(len(lengths))
     ]
     ops += [(Op.TREND, row, span, span + len(lengths), 0) for row in (0, 1) for span in range(len(lengths))]
     each = np.array([0, 1, 2])
-    return Plan(
-        np.array(spans), np.array([0, 1, 2, 4, 4]), np.array([0, 1, 0, 1]), each, np.array([0, 1]), each, np.array([0, 0]),
-        np.array(ops, np.int64),
-    )  # fmt: skip
+    kinds, series = np.array([0, 1, 2, 4, 4]), np.array([0, 1, 0, 1])
+    return Plan(np.array(spans), kinds, series, each, np.array([0, 1]), each, np.array([0, 0]), np.array(ops, np.int64))
 
 
 PLAN = full_plan([5, 50, 1_000])
@@ -563,6 +563,28 @@ def test_a_log_is_grouped_by_lead_and_sorted_by_time_and_loses_nothing(given: Ar
         assert sorted(log.codes[0, mine]) == sorted(given.codes[0, given.leads == lead])
 
 
+@settings(max_examples=200, deadline=None)
+@given(arrays())
+def test_a_log_is_in_the_order_that_a_sort_by_lead_time_kind_and_numbers_gives(given: Arrays) -> None:
+    log = given.take(np.arange(len(given.times)))
+    order = np.lexsort((*given.numbers[::-1], given.kinds, given.times, given.leads))
+    np.testing.assert_array_equal(log.times, given.times[order])
+    np.testing.assert_array_equal(log.kinds, given.kinds[order])
+    np.testing.assert_array_equal(log.numbers, given.numbers[:, order])
+    np.testing.assert_array_equal(log.offsets, np.searchsorted(given.leads[order], np.arange(4)))
+
+
+def test_properties_stay_with_their_event_through_the_sort() -> None:
+    marks = np.arange(200)
+    rng = np.random.default_rng(0)
+    leads, times = rng.integers(0, 5, 200), rng.integers(0, 9, 200)
+    log = group(leads, times, np.zeros(200, np.int64), marks[None].astype(np.float64), marks[None].copy(), 6)
+    assert sorted(log.codes[0]) == list(marks)
+    np.testing.assert_array_equal(log.codes[0], log.numbers[0])
+    np.testing.assert_array_equal(log.times, times[log.codes[0]])
+    np.testing.assert_array_equal(np.repeat(np.arange(6), np.diff(log.offsets)), leads[log.codes[0]])
+
+
 def test_narrow_and_wide_spans_may_be_given_in_any_order() -> None:
     log = group(
         np.zeros(3, np.int64), np.array([1, 60, 99]), np.zeros(3, np.int64), np.zeros((2, 3)), np.full((1, 3), -1), 1
@@ -586,7 +608,7 @@ def test_nobody_asked_about_gives_no_rows() -> None:
 
 def test_importing_the_windows_does_not_bring_in_the_compiler() -> None:
     code = "import sys, features.windows; sys.exit('numba' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("spelling", ["2024-02-29T12:00:00Z", "2024-02-29T17:30:00+05:30", "2024-02-28T23:00:00-13:00"])

@@ -1,0 +1,163 @@
+"""A table of scored leads: its columns, its order, its default moment, and that files hold what was scored."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from features.dataset import Dataset
+from features.errors import InvalidInput
+from features.leads import NEVER, open_leads
+from features.sources import files
+from features.times import moment_of
+from serving import batch
+from serving.batch import LEADS_OUT, read_for, score_open
+from serving.scoring.scorer import Scorer
+from training.demo import Demo
+
+PROMISED = [
+    "lead_id", "account_id", "as_of", "probability", "is_pql", "percentile", "reasons", "missing", "playbook",
+    "model_version", "cutoff", "receipt_id",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scored(scorer: Scorer, history: Dataset, moments: list[int]) -> pl.DataFrame:
+    return score_open(scorer, history, moments[3])
+
+
+def test_the_columns_are_those_that_are_promised(scored: pl.DataFrame) -> None:
+    assert scored.columns == PROMISED == list(LEADS_OUT)
+    assert dict(scored.schema) == LEADS_OUT
+    fields = {field.name for field in scored.schema["reasons"].inner.fields}  # type: ignore[attr-defined]
+    assert fields == {"signal", "kind", "text", "facts", "contribution"}
+    assert not any(scored[name].null_count() for name in PROMISED if name not in ("account_id", "playbook"))
+
+
+def test_every_open_trial_is_scored_once_and_no_other(
+    scored: pl.DataFrame, history: Dataset, moments: list[int]
+) -> None:
+    leads, moment = history.leads, moments[3]
+    expected = [
+        leads.ids[i]
+        for i in range(len(leads))
+        if leads.started_at[i] <= moment < leads.ends_at[i]
+        and leads.closed_at[i] >= moment
+        and leads.converted_at[i] >= moment
+    ]
+    assert sorted(scored["lead_id"]) == sorted(expected)
+    assert len(expected) > 50
+
+
+def test_the_highest_probability_comes_first_and_ties_go_by_name(scored: pl.DataFrame) -> None:
+    order = [(-row["probability"], row["lead_id"]) for row in scored.to_dicts()]
+    assert order == sorted(order)
+
+
+def test_the_scores_are_those_of_the_scorer(
+    scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int]
+) -> None:
+    which = open_leads(history.leads, moments[3])
+    found = scorer.score_leads(history.leads, history.logs(scorer.builder), which, np.full(len(which), moments[3]))
+    expected = dict(zip([history.leads.ids[i] for i in which], found.probabilities.tolist(), strict=True))
+    assert dict(scored.select("lead_id", "probability").iter_rows()) == expected
+    cutoff = scored["cutoff"].unique().item()
+    assert (scored["is_pql"] == (scored["probability"] >= cutoff)).all()
+    assert set(scored["model_version"]) == {scorer.artifact.version}
+    assert set(scored["as_of"]) == {moment_of(moments[3])}
+
+
+def test_facts_are_json_texts_of_what_a_reason_says(scored: pl.DataFrame) -> None:
+    reasons = [one for row in scored["reasons"].to_list() for one in row]
+    assert reasons
+    assert all("window" in (facts := json.loads(one["facts"])) or "value" in facts for one in reasons)
+    assert all(len(row) <= 3 for row in scored["reasons"].to_list())
+
+
+def test_the_default_moment_is_the_end_of_the_data(scorer: Scorer, history: Dataset) -> None:
+    assert_frame_equal(score_open(scorer, history), score_open(scorer, history, history.until))
+    assert set(score_open(scorer, history)["as_of"]) == {moment_of(history.until)}
+
+
+@pytest.mark.parametrize("moment", [0, 4_000_000_000_000_000])
+def test_a_moment_at_which_no_trial_is_open_is_refused(scorer: Scorer, history: Dataset, moment: int) -> None:
+    with pytest.raises(InvalidInput, match=r"no trial is open at (1970|2096)-.*Name another moment with --as-of") as raised:
+        score_open(scorer, history, moment)
+    assert raised.value.field == "as_of"
+    assert moment < NEVER
+
+
+def test_without_reasons_the_scores_are_the_same_and_nothing_is_said(
+    scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int]
+) -> None:
+    silent = score_open(scorer, history, moments[3], reasons=0)
+    kept = [name for name in PROMISED if name not in ("reasons", "missing", "playbook")]
+    assert_frame_equal(silent.select(kept), scored.select(kept))
+    assert silent.schema == scored.schema
+    assert silent["reasons"].list.len().sum() == silent["missing"].list.len().sum() == 0
+    assert silent["playbook"].null_count() == len(silent)
+
+
+def test_progress_is_told_after_each_chunk_and_chunks_change_nothing(
+    scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "CHUNK", 40)
+    told: list[tuple[int, int]] = []
+    again = score_open(scorer, history, moments[3], progress=lambda done, total: told.append((done, total)))
+    assert_frame_equal(again, scored)
+    n = len(scored)
+    assert told == [(min(done, n), n) for done in range(40, n + 40, 40)]
+
+
+def test_many_leads_are_explained_in_parts_that_change_nothing(
+    scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.scoring.answers.EXPLAINED_AT_ONCE", 33)
+    assert_frame_equal(score_open(scorer, history, moments[3]), scored)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".jsonl.gz"])
+def test_a_file_read_again_holds_the_same_leads(scored: pl.DataFrame, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"leads{ending}"
+    files.write(scored, path)
+    again = files.read(path)
+    if again.schema["as_of"] == pl.String:
+        told = pl.Series("as_of", [datetime.fromisoformat(text) for text in again["as_of"]], LEADS_OUT["as_of"])
+        again = again.with_columns(told)
+    assert_frame_equal(again.cast(dict(LEADS_OUT)), scored)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_a_csv_read_again_holds_the_same_leads_with_reasons_as_json(
+    scored: pl.DataFrame, tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"leads{ending}"
+    files.write(scored, path)
+    again = files.read(path)
+    assert again.columns == PROMISED
+    for name in ("lead_id", "account_id", "model_version", "receipt_id"):
+        assert again[name].to_list() == scored[name].to_list()
+    for name in ("probability", "percentile", "cutoff"):
+        assert [float(text) for text in again[name]] == scored[name].to_list()
+    assert [text == "true" for text in again["is_pql"]] == scored["is_pql"].to_list()
+    assert [datetime.fromisoformat(text) for text in again["as_of"]] == scored["as_of"].to_list()
+    for name in ("reasons", "missing", "playbook"):
+        assert [text and json.loads(text) for text in again[name]] == scored[name].to_list()
+
+
+def test_raw_tables_are_read_by_the_definition_inside_the_model(scorer: Scorer, demo_world: Demo, history: Dataset) -> None:
+    read = read_for(scorer, demo_world.events, demo_world.trials)
+    assert read.definition == scorer.artifact.definition
+    assert_frame_equal(read.events, history.events)
+    assert_frame_equal(read.trials, history.trials)
+
+
+def test_a_table_that_lacks_a_trait_of_the_model_is_refused(scorer: Scorer, demo_world: Demo) -> None:
+    with pytest.raises(InvalidInput, match=r"trials: missing column\(s\) 'company_size'"):
+        read_for(scorer, demo_world.events, demo_world.trials.drop("company_size"))

@@ -1,0 +1,251 @@
+"""The ranking keeps to its directions, repeats itself, and never judges an account that it learned from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss as sklearn_log_loss
+
+from features.columns import Column
+from features.definition import Measure
+from features.windows import Floats, Ints
+from serving.scoring.scorecard import signed_log
+from training.fit import DEFAULTS, Fitted, FitSettings, fit, fit_scorecard, log_loss
+
+QUICK = FitSettings(max_rounds=60, patience=20)
+DIRECTIONS = (1, -1, 0, 1, -1)
+
+
+def column(place: int, direction: int, how: str = "count") -> Column:
+    return Column(f"c{place}", f"s{place}", "lead", direction, "events", "", Measure(how=how))
+
+
+def columns(directions: tuple[int, ...]) -> list[Column]:
+    return [column(place, direction) for place, direction in enumerate(directions)]
+
+
+TABLE = columns(DIRECTIONS)
+FREE = columns((0,) * 5)
+
+
+def leads(n: int = 2_000, seed: int = 0) -> tuple[Floats, Ints]:
+    """Counts of which some raise and some lower the odds, against their columns' directions in places, with missing values."""
+    rng = np.random.default_rng(seed)
+    rows = rng.poisson(rng.gamma(0.7, 4.0, (n, len(DIRECTIONS)))).astype(np.float64)
+    logs = np.log1p(rows)
+    odds = 0.9 * logs[:, 0] - 0.8 * logs[:, 1] + 0.5 * logs[:, 2] - 0.7 * logs[:, 3] + 1.2 * ((rows[:, 0] > 2) & (rows[:, 2] > 2)) - 1.5
+    converted = (rng.random(n) < expit(odds)).astype(np.int64)
+    rows[rng.random(n) < 0.1, 4] = np.nan
+    return rows, converted
+
+
+def blocks(n: int, k: int = 5) -> list[tuple[Ints, Ints]]:
+    block = np.arange(n) * k // n
+    return [(np.flatnonzero(block != b), np.flatnonzero(block == b)) for b in range(k)]
+
+
+def learn(rows: Floats, converted: Ints, table: list[Column] = TABLE, settings: FitSettings = QUICK) -> Fitted:
+    return fit(rows, converted, np.ones(len(rows)), table, blocks(len(rows)), settings)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    return learn(*leads())
+
+
+# --- directions -------------------------------------------------------------------------------
+
+values = st.floats(0, 500, allow_nan=False)
+rows_of_five = st.lists(values, min_size=5, max_size=5).map(np.array)
+
+
+@given(rows_of_five, st.sampled_from([0, 1, 3, 4]), values)
+def test_more_of_a_column_moves_the_margin_only_in_its_direction(fitted: Fitted, row: Floats, place: int, more: float) -> None:
+    raised = row.copy()
+    raised[place] += more
+    low, high = fitted.ranking.margins(np.stack([row, raised]))
+    assert DIRECTIONS[place] * (high - low) >= -1e-9 or DIRECTIONS[place] == 0
+
+
+@given(rows_of_five, st.sampled_from([0, 1, 3, 4]), values)
+def test_the_scorecard_alone_keeps_to_its_directions(fitted: Fitted, row: Floats, place: int, more: float) -> None:
+    raised = row.copy()
+    raised[place] += more
+    low, high = fitted.ranking.scorecard.margins(np.stack([row, raised]))
+    assert DIRECTIONS[place] * (high - low) >= 0
+
+
+def test_a_column_that_works_against_its_direction_gets_no_points(fitted: Fitted) -> None:
+    assert fitted.ranking.scorecard.points[3] == 0.0
+
+
+def test_without_a_direction_the_data_decides() -> None:
+    rows, converted = leads()
+    assert learn(rows, converted, FREE).ranking.scorecard.points[3] < -0.1
+
+
+# --- the same again ---------------------------------------------------------------------------
+
+
+def test_same_input_and_seed_give_the_same_bytes(fitted: Fitted) -> None:
+    again = learn(*leads())
+    assert again.ranking.booster.model_to_string() == fitted.ranking.booster.model_to_string()
+    assert again.out_of_fold.tobytes() == fitted.out_of_fold.tobytes()
+
+
+def test_another_seed_gives_other_trees(fitted: Fitted) -> None:
+    other = learn(*leads(), settings=replace(QUICK, seed=8))
+    assert other.ranking.booster.model_to_string() != fitted.ranking.booster.model_to_string()
+
+
+def test_no_row_is_scored_with_regard_to_its_neighbours(fitted: Fitted) -> None:
+    rows = leads()[0][:50]
+    alone = np.concatenate([fitted.ranking.margins(rows[i : i + 1]) for i in range(50)])
+    assert alone.tobytes() == fitted.ranking.margins(rows).tobytes()
+
+
+# --- the scorecard against other implementations ----------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scorecard_without_shrinkage_is_logistic_regression_on_standardised_logs(seed: int) -> None:
+    rows, converted = leads(seed=seed)
+    card = fit_scorecard(rows, converted, np.ones(len(rows)), FREE, ridge=1e-9)
+    standard = (signed_log(rows, card.absent) - card.center) / card.scale
+    oracle = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1_000).fit(standard, converted)
+    np.testing.assert_allclose(card.points, oracle.coef_[0], atol=2e-4)
+    assert card.base == pytest.approx(oracle.intercept_[0], abs=2e-4)
+
+
+@pytest.mark.parametrize("ridge", [1.0, 30.0, 1_000.0])
+def test_shrinkage_is_that_of_ridge_regression(ridge: float) -> None:
+    rows, converted = leads()
+    card = fit_scorecard(rows, converted, np.ones(len(rows)), FREE, ridge)
+    standard = (signed_log(rows, card.absent) - card.center) / card.scale
+    oracle = LogisticRegression(C=1 / ridge, tol=1e-10, max_iter=1_000).fit(standard, converted)
+    np.testing.assert_allclose(card.points, oracle.coef_[0], atol=2e-4)
+
+
+def test_standardised_logs_have_mean_zero_and_spread_one() -> None:
+    rows, converted = leads()
+    card = fit_scorecard(rows, converted, np.ones(len(rows)), FREE)
+    standard = (signed_log(rows, card.absent) - card.center) / card.scale
+    np.testing.assert_allclose([standard.mean(axis=0), standard.std(axis=0)], [np.zeros(5), np.ones(5)], atol=1e-9)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32 - 1))
+def test_doubling_the_weight_of_a_row_is_repeating_it(seed: int) -> None:
+    rows, converted = leads(300, seed)
+    weight = np.random.default_rng(seed).integers(1, 4, len(rows))
+    again = np.repeat(np.arange(len(rows)), weight)
+    weighted = fit_scorecard(rows, converted, weight.astype(np.float64), TABLE)
+    repeated = fit_scorecard(rows[again], converted[again], np.ones(len(again)), TABLE)
+    np.testing.assert_allclose(weighted.margins(rows), repeated.margins(rows), atol=1e-3)
+
+
+def test_a_column_that_never_differs_gets_no_points() -> None:
+    rows, converted = leads()
+    rows[:, 2] = 7.0
+    card = fit_scorecard(rows, converted, np.ones(len(rows)), FREE)
+    assert card.points[2] == pytest.approx(0.0, abs=1e-9)
+    assert np.isfinite(card.margins(rows)).all()
+
+
+def test_a_column_of_which_nothing_is_known_does_no_harm() -> None:
+    rows, converted = leads()
+    rows[:, 2] = np.nan
+    assert np.isfinite(fit_scorecard(rows, converted, np.ones(len(rows)), FREE).margins(rows)).all()
+
+
+def test_what_never_happened_is_taken_for_the_longest_time_seen() -> None:
+    table = [column(0, -1, "days_since_last"), column(1, 0)]
+    rows = np.array([[1.0, 2.0], [9.0, 4.0], [np.nan, np.nan]])
+    card = fit_scorecard(rows, np.array([1, 0, 1]), np.ones(3), table)
+    assert card.absent.tolist() == [9.0, 3.0]
+
+
+# --- trees ------------------------------------------------------------------------------------
+
+
+def test_the_booster_holds_as_many_trees_as_were_worth_having(fitted: Fitted) -> None:
+    assert fitted.ranking.booster.num_trees() == fitted.rounds == max(1, int(fitted.curve.argmin()))
+
+
+def test_trees_learn_what_a_line_cannot_say() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.integers(0, 2, (3_000, 5)).astype(np.float64)
+    either = rows[:, 0] != rows[:, 1]
+    fitted = learn(rows, (rng.random(3_000) < 0.1 + 0.8 * either).astype(np.int64), FREE, FitSettings(max_rounds=300))
+    assert fitted.rounds > 20
+    assert fitted.curve.min() < 0.8 * fitted.curve[0]
+
+
+def test_at_least_one_tree_is_kept_where_none_is_worth_having() -> None:
+    rng = np.random.default_rng(1)
+    fitted = learn(rng.poisson(3.0, (500, 5)).astype(np.float64), rng.integers(0, 2, 500), FREE)
+    assert fitted.rounds >= 1
+    assert fitted.curve[fitted.rounds :].min() >= fitted.curve.min()
+
+
+def test_the_curve_begins_with_the_scorecard_alone() -> None:
+    rows, converted = leads()
+    start = 0.0
+    for learned, held in blocks(len(rows)):
+        card = fit_scorecard(rows[learned], converted[learned], np.ones(len(learned)), TABLE)
+        start += log_loss(converted[held], card.margins(rows[held]), np.ones(len(held))) * len(held) / len(rows)
+    assert learn(rows, converted).curve[0] == pytest.approx(start, rel=1e-12)
+
+
+def test_leaves_are_wide_enough_to_be_no_accident(fitted: Fitted) -> None:
+    counts = [leaf for tree in fitted.ranking.booster.dump_model()["tree_info"] for leaf in leaf_counts(tree["tree_structure"])]
+    assert min(counts) >= DEFAULTS["min_data_in_leaf"] * DEFAULTS["bagging_fraction"] / 2
+
+
+def leaf_counts(node: dict[str, object]) -> list[int]:
+    if "left_child" not in node:
+        return [int(str(node.get("leaf_count", 10**6)))]
+    children = (node["left_child"], node["right_child"])
+    return [count for child in children if isinstance(child, dict) for count in leaf_counts(child)]
+
+
+# --- out of fold ------------------------------------------------------------------------------
+
+
+def test_out_of_fold_margins_do_not_know_the_labels_of_their_own_block() -> None:
+    rows, converted = leads()
+    # One round: how many trees are worth having is the one thing that all labels decide together.
+    one_round = replace(QUICK, max_rounds=1)
+    held = blocks(len(rows))[2][1]
+    turned = converted.copy()
+    turned[held] = np.random.default_rng(3).permutation(1 - converted[held])
+    before, after = learn(rows, converted, settings=one_round), learn(rows, turned, settings=one_round)
+    assert before.out_of_fold[held].tobytes() == after.out_of_fold[held].tobytes()
+    assert (np.delete(before.out_of_fold, held) != np.delete(after.out_of_fold, held)).all()
+
+
+def test_out_of_fold_margins_rank_worse_than_those_of_a_model_that_has_seen_the_labels() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.lognormal(size=(200, 5)).round(3)
+    converted = rng.integers(0, 2, 200)
+    fitted = learn(rows, converted, FREE)
+    weight = np.ones(200)
+    assert log_loss(converted, fitted.out_of_fold, weight) > log_loss(converted, fitted.ranking.margins(rows), weight)
+
+
+def test_each_block_is_announced() -> None:
+    said: list[str] = []
+    rows, converted = leads(500)
+    fit(rows, converted, np.ones(500), TABLE, blocks(500, 3), replace(QUICK, max_rounds=1), said.append)
+    assert said == [f"held-out block {i} of 3" for i in (1, 2, 3)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(-20, 20), st.floats(0.01, 5)), min_size=1, max_size=20))
+def test_log_loss_of_margins_is_that_of_their_probabilities(rows: list[tuple[int, float, float]]) -> None:
+    converted, margins, weight = (np.array(part) for part in zip(*rows, strict=True))
+    oracle = sklearn_log_loss(converted, expit(margins), sample_weight=weight, labels=[0, 1])
+    assert log_loss(converted, margins, weight) == pytest.approx(oracle, rel=1e-6, abs=1e-9)

@@ -1,0 +1,94 @@
+"""The label looks at [as_of, as_of + horizon), and is unknown until the horizon has passed in the data."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.durations import DAY
+from features.leads import NEVER, Leads
+from features.windows import EventLog, Op, Plan, Snapshots, group, measure
+from training.labels import UNKNOWN, labels
+
+AS_OF = 1_700_000_000_000_000
+HORIZON = 30 * DAY
+END = AS_OF + HORIZON
+moments = st.integers(AS_OF - 90 * DAY, AS_OF + 90 * DAY)
+
+
+def leads_converting(*moments: int) -> Leads:
+    n = len(moments)
+    never = np.full(n, NEVER)
+    started = np.full(n, AS_OF - 90 * DAY)
+    ids = [f"u{i}" for i in range(n)]
+    return Leads(ids, [None] * n, np.arange(n), started, never, never, np.array(moments, np.int64), {})
+
+
+def label(converted_at: int, until: int = END, as_of: int = AS_OF, horizon: int = HORIZON) -> int:
+    found = labels(leads_converting(converted_at), np.array([0]), np.array([as_of]), horizon, until)
+    return int(found[0])
+
+
+def test_a_conversion_exactly_at_as_of_counts() -> None:
+    assert label(AS_OF) == 1
+
+
+def test_a_conversion_just_before_as_of_does_not_count() -> None:
+    assert label(AS_OF - 1) == 0
+
+
+def test_a_conversion_just_before_the_end_of_the_horizon_counts() -> None:
+    assert label(END - 1) == 1
+
+
+def test_a_conversion_exactly_at_the_end_of_the_horizon_does_not_count() -> None:
+    assert label(END) == 0
+
+
+def test_a_lead_that_never_converts_is_a_zero() -> None:
+    assert label(NEVER) == 0
+
+
+def test_the_outcome_is_known_from_the_moment_at_which_the_horizon_has_passed() -> None:
+    assert label(NEVER, until=END) == 0
+
+
+@pytest.mark.parametrize("converted_at", [NEVER, AS_OF, END - 1])
+def test_the_outcome_is_unknown_before_the_horizon_has_passed_whatever_was_seen(converted_at: int) -> None:
+    assert label(converted_at, until=END - 1) == UNKNOWN
+
+
+def test_each_row_is_judged_by_its_own_lead_and_moment() -> None:
+    leads = leads_converting(AS_OF, END)
+    found = labels(leads, np.array([1, 0, 1]), np.array([AS_OF, AS_OF, AS_OF + DAY]), HORIZON, END + DAY)
+    assert found.tolist() == [0, 1, 1]
+
+
+def plain_label(converted_at: int, as_of: int, horizon: int, until: int) -> int:
+    if as_of + horizon > until:
+        return UNKNOWN
+    return int(converted_at != NEVER and as_of <= converted_at < as_of + horizon)
+
+
+@given(st.one_of(moments, st.just(NEVER)), moments, st.integers(1, 60 * DAY), moments)
+def test_labels_are_those_of_the_plain_rule(converted_at: int, as_of: int, horizon: int, until: int) -> None:
+    assert label(converted_at, until, as_of, horizon) == plain_label(converted_at, as_of, horizon, until)
+
+
+def counted_before(log: EventLog, as_of: int, length: int) -> int:
+    """Events of lead 0 in the window of this length that the features would count at as_of."""
+    none, start = np.zeros(0, np.int64), np.zeros(2, np.int64)
+    ops = np.array([[Op.COUNT, 0, 0, 0, 0]], np.int64)
+    plan = Plan(np.array([length]), np.array([0, 1]), np.array([0]), start, none, start, none, ops)
+    at = Snapshots(np.array([0]), np.array([as_of]), np.array([as_of - DAY]))
+    return int(measure(log, at, plan)[0, 0])
+
+
+@given(moments, moments, st.integers(1, 30))
+def test_windows_and_label_tile_time(happens: int, as_of: int, days: int) -> None:
+    length = days * DAY
+    one = np.zeros(1, np.int64)
+    log = group(one, np.array([happens]), one, np.zeros((0, 1)), np.zeros((0, 1), np.int64), 1)
+    in_window = counted_before(log, as_of, length)
+    in_label = label(happens, as_of + length, as_of, length)
+    assert in_window + in_label == int(as_of - length <= happens < as_of + length)
