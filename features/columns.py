@@ -75,7 +75,9 @@ def _check_names(table: Sequence[Column]) -> None:
     seen = {TRIAL_AGE}
     for column in table:
         if column.name in seen or (column.owner == TRIAL_AGE and column.scope != "clock"):
-            raise InvalidSetting.at(f"{column.owner}: its columns", "must have names of their own", column.name, "Rename it.")
+            raise InvalidSetting.at(
+                f"{column.owner}: its columns", "must have names of their own", column.name, "Rename it."
+            )
         seen.add(column.name)
 
 

@@ -44,7 +44,9 @@ class Dataset:
             "user_id", account=_account_keys(self.trials), lead=pl.int_range(pl.len(), dtype=pl.Int64)
         )
         numbers = known.select("account", number=pl.Series(self.leads.accounts)).unique("account")
-        happened = pl.concat([_with_persons(self.events), _with_persons(_trial_events(self.trials))], how="diagonal_relaxed")
+        happened = pl.concat(
+            [_with_persons(self.events), _with_persons(_trial_events(self.trials))], how="diagonal_relaxed"
+        )
         read = happened.filter(pl.col("event").is_in(list(builder.vocabulary.readings)))
         joined = read.join(known, on="user_id", how="left", maintain_order="left")
         account = pl.coalesce("account_id", "account")

@@ -6,7 +6,6 @@ Owns the meaning of every key; knows nothing of data, models or files other than
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from features.definition_rules import CONVERTED, TRIAL_STARTED, problems
 from features.definition_text import place, read_yaml, settings_error
 from features.durations import DAY, parse_span, span_text, span_words
 from features.errors import InvalidInput, InvalidSetting
@@ -27,8 +27,6 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 MEASURES = ("count", "sum", "distinct", "active_days", "days_since_first", "days_since_last", "trend", "reached")
 RECENCY = ("days_since_first", "days_since_last")
-# Made from the trials table, so that an account's history can be a signal like any other; only account signals may use them.
-TRIAL_STARTED, CONVERTED = "$trial_started", "$converted"
 
 
 def _plain_name(text: object) -> object:
@@ -247,7 +245,7 @@ class Definition(Setting):
 
     @model_validator(mode="after")
     def _consistent(self) -> Definition:
-        for problem in _problems(self):
+        for problem in problems(self):
             raise ValueError(problem)
         return self
 
@@ -271,98 +269,6 @@ class Definition(Setting):
     def scored_days(self) -> tuple[float, ...]:
         """The ages in days at which a trial is scored for training, ascending."""
         return tuple(sorted(span / DAY for span in self.score_at))
-
-
-def _problems(definition: Definition) -> Iterator[str]:
-    names = [*(signal.name for signal in definition.signals), *(trait.name for trait in definition.traits)]
-    yield from _repeated("signals and traits", names)
-    yield from _repeated("playbooks", [book.id for book in definition.playbooks])
-    for book in definition.playbooks:
-        if book.message.names - PLAYBOOK_FACTS:
-            yield f"playbooks.{book.id}.message: must quote only {{product}} and {{reason}}, got {book.message.source!r}."
-    if not definition.signals and not definition.traits:
-        yield "signals: at least one signal or trait is needed, got none. Draft them with `pql init`."
-    yield from _window_problems(definition)
-    yield from _trait_problems(definition)
-    yield from _filter_problems(definition)
-    books = {book.id for book in definition.playbooks}
-    for signal in definition.signals:
-        yield from _signal_problems(definition, signal)
-        if signal.playbook and signal.playbook not in books:
-            yield f"signals.{signal.name}.playbook: must be the id of a playbook, got {signal.playbook!r}."
-
-
-def _signal_problems(definition: Definition, signal: Signal) -> Iterator[str]:
-    for match in signal.events:
-        if match.event in definition.outcome_events:
-            yield (
-                f"signals.{signal.name}.events: {match.event!r} is the outcome itself; a model that sees it "
-                "predicts the past. Leave it out."
-            )
-        if match.event.startswith("$") and (signal.scope != "account" or match.event not in (TRIAL_STARTED, CONVERTED)):
-            yield (
-                f"signals.{signal.name}.events: {match.event!r} is reserved; {TRIAL_STARTED} and {CONVERTED} "
-                "exist for signals with `scope: account` only."
-            )
-    unknown = signal.text.names - facts_of(signal)
-    if unknown:
-        yield (
-            f"signals.{signal.name}.text: must quote facts of its own measures ({', '.join(sorted(facts_of(signal)))}), "
-            f"got {{{min(unknown)}}}."
-        )
-    trends = any(measure.how == "trend" for measure in signal.measures)
-    if trends and all(window.length is None for window in definition.windows_of(signal)):
-        yield f"signals.{signal.name}.measures: trend needs a window of fixed length, got only 'trial'."
-
-
-def _trait_problems(definition: Definition) -> Iterator[str]:
-    for trait in definition.traits:
-        if trait.text.names - TRAIT_FACTS:
-            yield f"traits.{trait.name}.text: must quote only {{value}}, got {trait.text.source!r}."
-        if trait.source in (*OUTCOME_COLUMNS, definition.conversion.column):
-            yield (
-                f"traits.{trait.name}.column: {trait.source!r} tells the outcome; a model that sees it predicts the past. "
-                "Leave it out."
-            )
-    if definition.exclude.email_domains and not any(trait.type == "email_domain" for trait in definition.traits):
-        yield "exclude.email_domains: needs a trait of type email_domain, whose addresses it is about, got none."
-
-
-def _filter_problems(definition: Definition) -> Iterator[str]:
-    matches = [match for signal in definition.signals for match in signal.events if match.where]
-    for event in dict.fromkeys(match.event for match in matches):
-        filters = {repr(sorted(match.where.items())) for match in matches if match.event == event}
-        if len(filters) > MOST_FILTERS:
-            yield f"signals: at most {MOST_FILTERS} different filters on one event, got {len(filters)} on {event!r}."
-
-
-def facts_of(signal: Signal) -> frozenset[str]:
-    """The facts that a signal's sentence may quote: its measures, the window in words, and when it last happened."""
-    last = {"last"} if any(measure.how == "days_since_last" for measure in signal.measures) else set()
-    return frozenset({measure.name for measure in signal.measures} | last | {"window"})
-
-
-PLAYBOOK_FACTS = frozenset({"product", "reason"})
-TRAIT_FACTS = frozenset({"value"})
-OUTCOME_COLUMNS = ("ends_at", "closed_at", "converted_at")
-# Every combination of an event's filters is a kind of its own: 4,096 of them read in milliseconds, 2 to the 20 in seconds.
-MOST_FILTERS = 12
-
-
-def _window_problems(definition: Definition) -> Iterator[str]:
-    yield from _repeated("windows", [window.name for window in definition.windows])
-    for signal in definition.signals:
-        yield from _repeated(f"signals.{signal.name}.windows", [window.name for window in signal.windows or ()])
-        yield from _repeated(f"signals.{signal.name}.measures", [measure.name for measure in signal.measures])
-    yield from _repeated("score_at", [span_text(span) for span in definition.score_at])
-
-
-def _repeated(what: str, names: list[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            yield f"{what}: every name must be there once, got {name!r} twice."
-        seen.add(name)
 
 
 def parse(text: str, where: str = "pql.yaml") -> Definition:

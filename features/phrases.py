@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
 
-
 WHOLE = frozenset({"once"})
 """Forms that say the number themselves."""
 

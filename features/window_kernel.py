@@ -47,12 +47,12 @@ def settle(part, times, kinds, numbers):
     low = 0
     for high in range(1, len(part) + 1):
         if high == len(part) or times[part[high]] != times[part[low]]:
-            settle_ties(part[low:high], times, kinds, numbers)
+            settle_ties(part[low:high], kinds, numbers)
             low = high
 
 
 @njit
-def settle_ties(part, times, kinds, numbers):
+def settle_ties(part, kinds, numbers):
     """Sort events of one instant by kind and numbers, by stable sorts from the last key to the first."""
     if len(part) < 2:
         return

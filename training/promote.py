@@ -8,6 +8,7 @@ import numpy as np
 
 from features.dataset import Dataset
 from features.errors import PQLError
+from features.events import need
 from features.windows import Floats
 from serving.scoring.artifact import Artifact
 from serving.scoring.scorer import Scorer
@@ -41,6 +42,9 @@ def judge(trained: Trained, champion: Artifact | None, data: Dataset, seed: int)
         return Verdict(
             promote=True, why="Promoted: the definition asks for another horizon than the champion was made for."
         )
+    if champion.definition.lead != data.definition.lead:
+        kinds = f"scores {data.definition.lead}s, and the champion {champion.definition.lead}s"
+        return Verdict(promote=True, why=f"Promoted: the definition {kinds}.")
     try:
         theirs = _champion_probabilities(trained, champion, data)
     except PQLError as error:
@@ -67,8 +71,15 @@ def _first(trained: Trained) -> Verdict:
 
 
 def _champion_probabilities(trained: Trained, champion: Artifact, data: Dataset) -> Floats:
-    """Return the champion's probabilities for the test snapshots, from its own definition's features."""
+    """Return the champion's probabilities for the test snapshots, from its own definition's features.
+
+    Raises
+    ------
+    PQLError
+        Where the data lacks what the champion reads, or the champion cannot be served any more.
+    """
     scorer = Scorer(champion)
+    need("trials", data.trials, tuple(trait.source for trait in champion.definition.traits))
     theirs = replace(data, definition=champion.definition)
     test = trained.table.take(trained.split.test)
     scored = scorer.score_leads(theirs.leads, theirs.logs(scorer.builder), test.lead, test.as_of)

@@ -77,14 +77,14 @@ def percent(share: float) -> str:
     """Return a share as people say it: one digit after the point below 10 %, a dash for NaN.
 
     >>> percent(0.843), percent(0.037), percent(float("nan"))
-    ('84%', '3.7%', '–')
+    ('84%', '3.7%', '-')
     """
-    return "–" if np.isnan(share) else f"{share:.0%}" if share >= 0.0995 or share == 0 else f"{share:.1%}"
+    return "-" if np.isnan(share) else f"{share:.0%}" if share >= 0.0995 or share == 0 else f"{share:.1%}"
 
 
 def number(value: float) -> str:
     """Return a figure with three digits after the point, NaN as a dash."""
-    return "–" if np.isnan(value) else f"{value:.3f}"
+    return "-" if np.isnan(value) else f"{value:.3f}"
 
 
 def _between(found: Interval, form: Callable[[float], str] = number) -> str:

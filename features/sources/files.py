@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import polars as pl
 
@@ -70,7 +70,11 @@ def _known(form: str) -> str:
     return form
 
 
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {"parquet": pl.read_parquet, "csv": _read_csv, "jsonl": _read_jsonl}
+_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "parquet": pl.read_parquet,
+    "csv": _read_csv,
+    "jsonl": _read_jsonl,
+}
 
 
 def write(frame: pl.DataFrame, path: Path, form: str | None = None) -> None:
@@ -83,9 +87,8 @@ def write(frame: pl.DataFrame, path: Path, form: str | None = None) -> None:
     if form == "parquet":
         frame.write_parquet(path)
         return
-    opened: IO[bytes] = gzip.open(path, "wb") if _is_gzip(path) else path.open("wb")  # type: ignore[assignment]
-    with opened as file:
-        _write_text(frame, file, form)
+    with gzip.open(path, "wb") if _is_gzip(path) else path.open("wb") as file:
+        _write_text(frame, cast("IO[bytes]", file), form)
 
 
 def _write_text(frame: pl.DataFrame, file: IO[bytes], form: str) -> None:

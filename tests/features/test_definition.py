@@ -13,7 +13,6 @@ from features.definition import (
     MEASURES,
     Measure,
     Window,
-    facts_of,
     load,
     parse,
 )
