@@ -16,6 +16,7 @@ from features.definition import (
     load,
     parse,
 )
+from features.definition_rules import facts_of
 from features.durations import DAY, HOUR
 from features.errors import InvalidInput, InvalidSetting
 
