@@ -141,7 +141,7 @@ def _reference(probabilities: Floats, rows: Floats, table: Snapshots, builder: F
             if column.owner == signal.name and column.measure and column.measure.how == "count"
         ]  # fmt: skip
         if counted:
-            did = rows[:, counted].any(axis=1)
+            did = np.asarray(rows[:, counted].any(axis=1))
             shares[signal.name] = tuple(float(did[won].mean()) if won.any() else 0.0 for won in won_at)
     return Reference(quantiles, ages, shares)
 
