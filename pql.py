@@ -262,7 +262,7 @@ def models(*, as_json: bool) -> None:
 
     found = versions()
     if as_json:
-        click.echo(json.dumps([vars(one) for one in found], default=list))
+        click.echo(json.dumps({"versions": [vars(one) for one in found]}, default=list))
         return
     for one in found:
         made = f"{moment_of(one.created_ms * 1000):%Y-%m-%d %H:%M}"

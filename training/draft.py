@@ -6,11 +6,14 @@ and edited.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 
 import polars as pl
 
 from features.durations import DAY, span_text
+from features.events import blank, is_json_object, need
 from features.times import INSTANT, instants
 from training.draft_words import event_phrase, event_slug, event_words, guess_kind, yaml_text
 
@@ -18,6 +21,7 @@ MIN_LEADS = 20
 """Events that fewer leads than this ever did are left out: no model can learn from them."""
 LEAK_SHARE = 0.9
 MAX_SIGNALS = 40
+_TAKEN = ("trial_age", "account_activity", "account_trials", "account_conversions")
 _CLOSING = r"(?i)cancel|churn|expire|unsubscrib|downgrad"
 _CONVERTING = r"(?i)subscription_started|subscribed|converted|upgraded|purchase|checkout_completed|paid"
 
@@ -63,17 +67,28 @@ class Look:
 
 
 def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) -> Look:
-    """Return what raw tables show about a product; times must carry a zone."""
-    events = _timed(events, ("timestamp",))
-    trials = None if trials is None else _timed(trials, ("started_at", "ends_at", "closed_at", "converted_at"))
+    """Return what raw tables show about a product.
+
+    Raises
+    ------
+    InvalidInput
+        Where a table lacks a column that is needed, or times carry no zone.
+    """
+    need("events", events, ("user_id", "event", "timestamp"))
+    events = _timed(events.filter(~blank("event")), ("timestamp",))
+    if trials is not None:
+        need("trials", trials, ("user_id", "started_at"))
+        trials = _timed(trials, ("started_at", "ends_at", "closed_at", "converted_at"))
     by_account = trials is not None and _share_known(events, trials) < 0.01
+    if by_account:
+        need("events", events, ("account_id",))
     key = "account_id" if by_account else "user_id"
     midnight = (pl.col("timestamp").dt.epoch("us") % DAY == 0).mean()
     dates_only = bool(events.select(midnight).item() > 0.5)
-    conversion = options.conversion or (None if trials is not None else _named_like(events, _CONVERTING))
+    conversion = options.conversion or (None if trials is not None else _first_like(events, _CONVERTING))
     ends = _ends(events, trials, conversion, key)
     closing = tuple(name for name in _names(events, key) if name != conversion and _closes(name, events, trials))
-    suspects = tuple(_suspects(events, ends, key, (*closing, conversion or "")))
+    suspects = tuple(_suspects(events, ends, key, (*closing, conversion or "")) + _reserved(events, key))
     left_out = {one.event for one in suspects} | set(closing) | {conversion}
     names = tuple(name for name in _names(events, key) if name not in left_out)[:MAX_SIGNALS]
     shared = trials is not None and "account_id" in trials.columns and _share_accounts(trials)
@@ -99,9 +114,11 @@ def _names(events: pl.DataFrame, key: str) -> list[str]:
     return done.sort("n", "event", descending=[True, False])["event"].to_list()
 
 
-def _named_like(events: pl.DataFrame, pattern: str) -> str | None:
-    found = events.filter(pl.col("event").str.contains(pattern))["event"].value_counts(sort=True)
-    return found["event"][0] if len(found) else None
+def _first_like(events: pl.DataFrame, pattern: str) -> str | None:
+    """Return, of the names like this, the one that most users do first: bills follow the purchase."""
+    found = events.filter(pl.col("event").str.contains(pattern)).sort("timestamp", "event")
+    first = found.unique("user_id", keep="first")["event"].value_counts().sort("count", "event", descending=[True, False])
+    return first["event"][0] if len(first) else None
 
 
 def _share_accounts(trials: pl.DataFrame) -> bool:
@@ -158,8 +175,14 @@ def _suspects(events: pl.DataFrame, ends: pl.DataFrame, key: str, known: tuple[s
     ]
 
 
+def _reserved(events: pl.DataFrame, key: str) -> list[Suspect]:
+    why = "names that begin with $ are reserved; rename it in the export to use it"
+    return [Suspect(name, why) for name in _names(events, key) if name.startswith("$")]
+
+
 def draft(seen: Look, options: Options) -> str:
     """Return the text of a definition for what was seen."""
+    taken = set(_TAKEN)
     lines = [
         "# Drafted by `pql init`. Every line is a guess to be read: rename, reword, delete.",
         f"product: {yaml_text(options.product)}",
@@ -169,10 +192,10 @@ def draft(seen: Look, options: Options) -> str:
         *_moment_lines(seen, options),
         "",
         "signals:               # behaviours a sales rep understands; + means that more of it can only help",
-        *_signal_lines(seen),
+        *_signal_lines(seen, taken),
         *_history_lines(seen),
         *_suspect_lines(seen),
-        *_trait_lines(seen),
+        *_trait_lines(seen, taken),
         "",
         "cutoff:                # who is a PQL: at least this share must convert, promised with this confidence",
         "  policy: precision",
@@ -235,8 +258,7 @@ def _moment_lines(seen: Look, options: Options) -> list[str]:
     ]
 
 
-def _signal_lines(seen: Look) -> list[str]:
-    taken: set[str] = set()
+def _signal_lines(seen: Look, taken: set[str]) -> list[str]:
     lines = []
     for event in seen.names:
         slug = event_slug(event, taken)
@@ -278,10 +300,16 @@ def _summable(events: pl.DataFrame, event: str) -> list[str]:
     if "properties" not in events.columns:
         return []
     texts = events.filter(pl.col("event") == event)["properties"].drop_nulls().head(2_000)
-    if not len(texts) or texts.dtype != pl.String:
+    if texts.dtype != pl.String:
         return []
-    decoded = pl.DataFrame([row for row in texts.str.json_decode(infer_schema_length=None).to_list() if row] or [{}])
-    return [name for name, dtype in decoded.schema.items() if dtype.is_numeric() and decoded[name].n_unique() > 2][:3]
+    values: dict[str, set[object]] = {}
+    for text in filter(is_json_object, texts):
+        for name, value in json.loads(text).items():
+            values.setdefault(name, set()).add(value if isinstance(value, int | float) else str(type(value)))
+    numeric = [name for name, seen in values.items() if len(seen) > 2 and not any(isinstance(v, str | bool) for v in seen)]
+    # Names that a measure in a YAML list can hold as they are, and that are not the same once they name a column.
+    plain = [name for name in numeric if re.fullmatch(r"\w([\w.$ -]*\w)?", name, re.ASCII)]
+    return list({re.sub(r"[\W_]+", "_", name): name for name in reversed(plain)}.values())[::-1][:3]
 
 
 def _history_lines(seen: Look) -> list[str]:
@@ -311,22 +339,24 @@ def _history(name: str, event: str, text: str, *, speakable: bool) -> list[str]:
 
 
 def _suspect_lines(seen: Look) -> list[str]:
-    return [f"  # left out: {one.event} ({one.why})" for one in seen.suspects]
+    return [f"  # left out: {yaml_text(one.event)} ({one.why})" for one in seen.suspects]
 
 
 _KNOWN = ("user_id", "account_id", "started_at", "ends_at", "closed_at", "converted_at")
 
 
-def _trait_lines(seen: Look) -> list[str]:
+def _trait_lines(seen: Look, taken: set[str]) -> list[str]:
     if seen.trials is None:
         return []
     lines = []
     for column in (name for name in seen.trials.columns if name not in _KNOWN):
         kind = _trait_type(seen.trials[column])
         if kind is None:
-            lines.append(f"  # left out: {column} (too many different values to learn from)")
+            lines.append(f"  # left out: {yaml_text(column)} (too many different values to learn from)")
         else:
-            lines += [f"  - name: {event_slug(column, set())}", f"    column: {yaml_text(column)}", f"    type: {kind}"]
+            slug = event_slug(column, taken)
+            taken.add(slug)
+            lines += [f"  - name: {slug}", f"    column: {yaml_text(column)}", f"    type: {kind}"]
             lines += [f"    text: {yaml_text(event_words(column) + ': {value}')}"]
     return (
         ["", "traits:                # facts about the lead", *lines]
@@ -353,4 +383,4 @@ def _target(seen: Look) -> float:
     if seen.trials is None or "converted_at" not in seen.trials.columns:
         return 0.3
     rate = 1 - seen.trials["converted_at"].null_count() / max(len(seen.trials), 1)
-    return round(min(2 * rate, (1 + rate) / 2), 2) or 0.1
+    return min(round(min(2 * rate, (1 + rate) / 2), 2) or 0.1, 0.95)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 _KINDS = (
@@ -61,8 +60,13 @@ def plural(noun: str) -> str:
 
 
 def yaml_text(text: str) -> str:
-    """Return a text as a YAML scalar, in quotes where it needs them."""
-    return text if re.fullmatch(r"[A-Za-z_$][\w $-]*", text) and text.lower() not in _RESERVED else json.dumps(text)
+    """Return a text as a YAML scalar on one line, in quotes where it needs them."""
+    plain = re.fullmatch(r"[A-Za-z_$]([A-Za-z0-9_ $-]*[A-Za-z0-9_$])?", text) and text.lower() not in _RESERVED
+    return text if plain else f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() and letter not in '"\\' else f"\\U{ord(letter):08x}"
 
 
 _RESERVED = {"yes", "no", "true", "false", "null", "on", "off", "y", "n", "none"}

@@ -1,0 +1,496 @@
+"""The commands as people and machines use them: what they print, what they write, and what they end with."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+from starlette.testclient import TestClient
+
+import pql
+from features.definition import parse
+from features.times import parse_instant
+from serving.http import Desk, application
+from serving.scoring.artifact import FILES, load
+from serving.scoring.scorer import Scorer
+from training.demo import Demo, simulate, write
+
+ROOT = Path(__file__).parents[1]
+VERBS = sorted(pql.main.commands)
+
+
+def run(*words: object) -> Result:
+    """Run one command; an error that we did not mean to tell is a failure of the test."""
+    result = CliRunner().invoke(pql.main, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def fine(*words: object) -> Result:
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refused(code: int, *words: object) -> str:
+    """Run a command that must end with this code, and return the sentence it says on stderr."""
+    result = run(*words)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
+def said(result: Result) -> dict[str, Any]:
+    """Return the one JSON object that a command printed, which must be strict JSON."""
+    found = json.loads(result.stdout, parse_constant=lambda text: pytest.fail(f"{text} is not JSON"))
+    assert isinstance(found, dict)
+    assert result.stdout.count("\n") == 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def small() -> Demo:
+    return simulate(900, seed=4)
+
+
+@pytest.fixture(scope="module")
+def tables(small: Demo, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write(small, tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder to work in, with a registry of its own."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        yield folder
+
+
+@dataclass(frozen=True)
+class Journey:
+    """What each step of the way from raw events to scored leads printed."""
+
+    folder: Path
+    before: Result
+    too_early: str
+    init: Result
+    train: Result
+    models: Result
+    score: Result
+
+
+@pytest.fixture(scope="module")
+def journey(home: Path, tables: tuple[Path, Path]) -> Journey:
+    events, trials = tables
+    return Journey(
+        folder=home,
+        before=fine("models"),
+        too_early=refused(2, "score", events, "--trials", trials),
+        init=fine("init", events, "--trials", trials, "--product", "Corkboard", "--json"),
+        train=fine("train", events, "--trials", trials, "--out", "out", "--json"),
+        models=fine("models", "--json"),
+        score=fine("score", events, "--trials", trials, "-o", "leads.parquet", "--json"),
+    )
+
+
+# --- the whole way ----------------------------------------------------------------------------
+
+
+def test_before_the_first_training_there_is_no_version_and_the_way_to_one_is_told(journey: Journey) -> None:
+    assert journey.before.stdout == "No version is registered yet. Train one with `pql train`.\n"
+    assert re.match(r"InvalidInput: there is no model 'pql-scorer@champion' in the registry .*`pql train`", journey.too_early)
+
+
+def test_init_drafts_a_definition_that_can_be_trained_with(journey: Journey) -> None:
+    told = said(journey.init)
+    definition = parse((journey.folder / "pql.yaml").read_text(encoding="utf-8"))
+    assert told["definition"] == "pql.yaml"
+    assert told["signals"] == [signal.name for signal in definition.signals]
+    assert definition.product == "Corkboard"
+    assert {"invite_accepted", "pricing_viewed", "task_completed"} <= set(told["signals"])
+    left_out = {line.partition(":")[0] for line in told["left_out"]}
+    assert {"subscription_started", "invoice_paid", "seat_added"} <= left_out
+    assert not left_out & {event.event for signal in definition.signals for event in signal.events}
+
+
+def test_train_writes_a_version_with_its_evidence(journey: Journey) -> None:
+    told, out = said(journey.train), journey.folder / "out"
+    assert told["folder"] == "out"
+    assert (told["registered"], told["promoted"], told["rejections"]) == (1, True, [])
+    artifact = load(out / "artifact")
+    assert told["version"] == artifact.version
+    assert sorted(path.name for path in (out / "artifact").iterdir()) == sorted(FILES)
+    assert artifact.definition_text == (journey.folder / "pql.yaml").read_text(encoding="utf-8")
+    metrics = json.loads((out / "metrics.json").read_text(), parse_constant=lambda text: pytest.fail(text))
+    assert metrics["version"] == artifact.version
+    assert metrics["figures"] == pytest.approx(told["figures"])
+    assert 0.5 < metrics["figures"]["auc_low"] < metrics["figures"]["auc"] < metrics["figures"]["auc_high"] <= 1
+    predictions = pl.read_parquet(out / "test_predictions.parquet")
+    assert {"lead_id", "as_of", "probability", "converted"} <= set(predictions.columns)
+    assert predictions.schema["as_of"] == pl.Datetime("us", "UTC")
+    assert predictions["probability"].is_between(0, 1, closed="none").all()
+    assert set(predictions["converted"]) == {0, 1}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert artifact.version in page
+    assert "Corkboard" in page
+
+
+def test_the_steps_are_told_on_stderr_and_leave_stdout_to_machines(journey: Journey) -> None:
+    assert "judging on later trials" in journey.train.stderr
+    assert journey.train.stdout.startswith("{")
+
+
+def test_models_lists_the_version_with_its_figures_and_verdict(journey: Journey) -> None:
+    trained = said(journey.train)
+    (version,) = said(journey.models)["versions"]
+    assert (version["number"], version["content"], version["aliases"]) == (1, trained["version"], ["champion"])
+    assert version["verdict"] == trained["why"]
+    assert version["figures"]["auc"] == pytest.approx(trained["figures"]["auc"])
+    lines = fine("models").stdout
+    assert trained["version"] in lines
+    assert "champion" in lines
+
+
+def test_score_writes_every_open_lead(journey: Journey, small: Demo) -> None:
+    told = said(journey.score)
+    leads = pl.read_parquet(journey.folder / "leads.parquet")
+    assert (told["out"], told["leads"], told["rejections"]) == ("leads.parquet", len(leads), [])
+    assert told["pqls"] == leads["is_pql"].sum()
+    assert told["as_of"] == leads["as_of"][0].isoformat()
+    assert leads["as_of"][0] == small.events["timestamp"].max()
+    open_at_the_end = small.trials.filter(
+        pl.col("ends_at") > leads["as_of"][0], pl.col("closed_at").is_null(), pl.col("converted_at").is_null()
+    )
+    assert sorted(leads["lead_id"]) == sorted(open_at_the_end["user_id"])
+
+
+def test_what_is_scored_in_a_file_is_what_the_service_answers(
+    journey: Journey, small: Demo, posted: Callable[..., dict[str, Any]]
+) -> None:
+    rows = pl.read_parquet(journey.folder / "leads.parquet").head(40).to_dicts()
+    with pql.model_folder(pql.DEFAULT_MODEL) as folder:
+        scorer = Scorer.from_folder(folder)
+    assert scorer.artifact.version == said(journey.train)["version"]
+    app = application()
+    app.state.desk = Desk(scorer, lambda: 0)
+    traits = [trait.name for trait in scorer.builder.definition.traits]
+    leads = [posted(small.events, small.trials, row["lead_id"], traits) for row in rows]
+    with TestClient(app) as client:
+        body = {"leads": leads, "as_of": rows[0]["as_of"].isoformat()}
+        results = client.post("/score", json=body).json()["results"]
+    for row, result in zip(rows, results, strict=True):
+        assert result["probability"] == pytest.approx(row["probability"], abs=1e-12)
+        assert [one["text"] for one in result["reasons"]] == [one["text"] for one in row["reasons"]]
+        assert result["receipt_id"] == row["receipt_id"]
+
+
+@pytest.mark.parametrize("model", ["pql-scorer@champion", "pql-scorer/1", "out/artifact"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "jsonl.gz"])
+def test_every_name_of_a_model_and_every_format_gives_the_same_scores(
+    journey: Journey, tables: tuple[Path, Path], model: str, ending: str
+) -> None:
+    out = f"{ending}/leads.{ending}"
+    result = fine("score", tables[0], "--trials", tables[1], "--model", model, "-o", out)
+    expected = pl.read_parquet(journey.folder / "leads.parquet")
+    assert f"{len(expected)} open trials scored as of" in result.stdout
+    path = journey.folder / out
+    found = pl.read_csv(path) if ending == "csv" else pl.read_ndjson(gzip.open(path).read() if ending[-2:] == "gz" else path)
+    assert found["lead_id"].to_list() == expected["lead_id"].to_list()
+    assert found["probability"].to_list() == expected["probability"].to_list()
+
+
+def test_score_at_another_moment_without_reasons(journey: Journey, tables: tuple[Path, Path]) -> None:
+    words = ("score", tables[0], "--trials", tables[1], "--model", "out/artifact", "-o", "then.parquet")
+    told = said(fine(*words, "--as-of", "2025-06-01T12:00:00+02:00", "--reasons", 0, "--json"))
+    assert told["as_of"] == "2025-06-01T10:00:00+00:00"
+    leads = pl.read_parquet(journey.folder / "then.parquet")
+    assert leads["reasons"].list.len().sum() == 0
+
+
+def test_the_same_tables_as_csv_and_json_lines_score_the_same(
+    journey: Journey, small: Demo, tmp_path: Path
+) -> None:
+    expected = pl.read_parquet(journey.folder / "leads.parquet")
+    texts = {"events": small.events.with_columns(pl.col(pl.Datetime).dt.to_string("iso:strict")),
+             "trials": small.trials.with_columns(pl.col(pl.Datetime).dt.to_string("iso:strict"))}  # fmt: skip
+    texts["events"].write_csv(tmp_path / "events.csv")
+    texts["trials"].write_ndjson(tmp_path / "trials.ndjson")
+    fine("score", tmp_path / "events.csv", "--trials", tmp_path / "trials.ndjson", "--model", "out/artifact", "-o", "two.parquet")
+    found = pl.read_parquet("two.parquet")
+    assert found["lead_id"].to_list() == expected["lead_id"].to_list()
+    assert found["probability"].to_list() == pytest.approx(expected["probability"].to_list(), abs=1e-12)
+
+
+def test_training_again_on_the_same_data_changes_nothing_in_service(journey: Journey, tables: tuple[Path, Path]) -> None:
+    told = said(fine("train", tables[0], "--trials", tables[1], "--out", "again", "--json"))
+    assert told["version"] == said(journey.train)["version"]
+    assert told["promoted"] is False
+    assert "the same data and definition" in told["why"]
+    second, first = said(fine("models", "--json"))["versions"]
+    assert (first["number"], first["aliases"]) == (1, ["champion"])
+    assert (second["number"], second["aliases"]) == (2, [])
+    assert second["verdict"] == told["why"]
+
+
+def test_train_says_in_words_what_came_of_it(
+    journey: Journey, tables: tuple[Path, Path], definition_text: str
+) -> None:
+    Path("demo.yaml").write_text(definition_text, encoding="utf-8")
+    result = fine("train", tables[0], "--trials", tables[1], "-d", "demo.yaml", "--out", "words", "--test-from", "2025-09-01")
+    for word in ("Learned", "Ranking", "Cutoff", "Version", "Model", "Report"):
+        assert re.search(rf"^{word} +\S", result.stdout, re.MULTILINE), result.stdout
+    assert load(Path("words/artifact")).training["test_from"] == "2025-09-01T00:00:00Z"
+
+
+# --- honest refusals --------------------------------------------------------------------------
+
+
+def test_without_conversions_training_refuses_with_3_and_still_writes_everything(
+    journey: Journey, small: Demo, definition_text: str, tmp_path: Path
+) -> None:
+    kept = small.events.filter(~pl.col("event").is_in(["subscription_started", "seat_added", "invoice_paid"]))
+    kept.write_parquet(tmp_path / "events.parquet")
+    small.trials.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("converted_at")).write_parquet(
+        tmp_path / "trials.parquet"
+    )
+    Path("demo.yaml").write_text(definition_text, encoding="utf-8")
+    result = run(
+        "train", tmp_path / "events.parquet", "--trials", tmp_path / "trials.parquet", "-d", "demo.yaml", "--out", "no", "--json"
+    )
+    assert result.exit_code == 3
+    assert re.search(r"^NotEnoughData: .*\b0 conversions.*Wait for more history", result.stderr, re.MULTILINE)
+    told = said(result)
+    assert (told["version"], told["registered"], told["promoted"]) == (None, None, False)
+    assert "conversions" in told["why"]
+    metrics = json.loads(Path("no/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["version"] is None
+    assert "conversions" in metrics["refusal"]
+    predictions = pl.read_parquet("no/test_predictions.parquet")
+    assert len(predictions) == 0
+    assert {"lead_id", "as_of", "probability", "converted"} <= set(predictions.columns)
+    assert "conversions" in Path("no/report.html").read_text(encoding="utf-8")
+    assert not Path("no/artifact").exists()
+    assert said(fine("models", "--json"))["versions"][-1]["aliases"] == ["champion"]
+
+
+def test_without_signal_the_version_is_registered_but_not_promoted(
+    journey: Journey, small: Demo, definition_text: str, tmp_path: Path
+) -> None:
+    """Conversions given out by lot: there is nothing to find."""
+    opened = small.trials["started_at"]
+    wait = (small.trials["converted_at"] - opened).shuffle(seed=3)
+    drawn = small.trials.with_columns(converted_at=opened + wait, closed_at=pl.lit(None, pl.Datetime("us", "UTC")))
+    drawn = drawn.with_columns(company_size=drawn["company_size"].shuffle(seed=5), email=pl.lit("a@b.example"))
+    drawn.write_parquet(tmp_path / "trials.parquet")
+    kept = small.events.filter(~pl.col("event").is_in(["subscription_started", "seat_added", "invoice_paid", "trial_cancelled"]))
+    kept.write_parquet(tmp_path / "events.parquet")
+    Path("demo.yaml").write_text(definition_text, encoding="utf-8")
+    known = len(said(fine("models", "--json"))["versions"])
+    result = run(
+        "train", tmp_path / "events.parquet", "--trials", tmp_path / "trials.parquet", "-d", "demo.yaml", "--out", "lot", "--json"
+    )
+    assert result.exit_code == 3, result.output
+    assert re.search(r"^Refusal: no signal: on later trials the AUC is 0\.\d+", result.stderr, re.MULTILINE)
+    told = said(result)
+    assert told["promoted"] is False
+    newest, *others = said(fine("models", "--json"))["versions"]
+    assert len(others) == known
+    assert (newest["number"], newest["aliases"]) == (told["registered"], [])
+    assert "no signal" in newest["verdict"]
+    assert Path("lot/report.html").exists()
+    assert len(pl.read_parquet("lot/test_predictions.parquet")) > 0
+
+
+# --- mistakes of the caller -------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, definition_text: str) -> Path:
+    """An empty folder with a good definition; no command that fails in it may reach the registry."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db")
+    (tmp_path / "pql.yaml").write_text(definition_text, encoding="utf-8")
+    return tmp_path
+
+
+GOOD = "user_id,event,timestamp\nu,invite_sent,2026-01-02T00:00:00Z\n"
+BAD_EVENTS = [
+    ("events.csv", None, r"events\.csv: there is no such file\. Check the path"),
+    ("events.txt", GOOD, r"events\.txt: its format cannot be told from its name; .*Name it with --format"),
+    ("events.parquet", GOOD, r"events\.parquet: cannot be read \(not parquet"),
+    ("events.jsonl", GOOD, r"events\.jsonl: cannot be read \(not jsonl"),
+    ("events.csv.gz", gzip.compress(GOOD.encode())[:-12], r"events\.csv\.gz: cannot be read \(not csv"),
+    ("events.csv", "", r"events\.csv: cannot be read|events: must have at least one usable row"),
+    ("events.csv", "user_id,event,timestamp\n", r"events: must have at least one usable row, got none"),
+    ("events.csv", "user,event,timestamp\nu,e,2026-01-02T00:00:00Z\n", r"events: missing column\(s\) 'user_id'.*Did you mean"),
+    ("events.csv", GOOD.replace("Z", ""), r"timestamp must carry a time zone, got '2026-01-02"),
+    ("events.csv", GOOD.replace("2026-01-02T00:00:00Z", "soon"), r"events: no usable row\. .*timestamp is no time with a zone"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "sentence"), BAD_EVENTS)
+@pytest.mark.parametrize("verb", ["train", "score"])
+def test_events_that_cannot_be_used_are_refused_with_2_and_a_sentence(
+    here: Path, model_folder: Path, verb: str, name: str, text: str | bytes | None, sentence: str
+) -> None:
+    if text is not None:
+        (here / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    more = ("--model", model_folder) if verb == "score" else ()
+    error = refused(2, verb, name, *more)
+    assert re.search(rf"^(InvalidInput|NaiveTimestamp): .*({sentence})", error, re.MULTILINE), error
+    assert sorted(path.name for path in here.iterdir()) == sorted({"pql.yaml", *([name] if text is not None else [])})
+
+
+@pytest.mark.parametrize(("name", "text", "sentence"), BAD_EVENTS)
+def test_init_refuses_such_events_as_well(here: Path, name: str, text: str | bytes | None, sentence: str) -> None:
+    if text is not None:
+        (here / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    error = refused(2, "init", name, "-o", "new.yaml")
+    assert re.search(rf"^(InvalidInput|NaiveTimestamp): .*({sentence})", error, re.MULTILINE), error
+    assert not (here / "new.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: text + "\nwindow: [1d]\n", r"InvalidSetting: .*window.*Did you mean 'windows'"),
+        (lambda text: text.replace("horizon: 30d", "horizon: soon"), r"InvalidSetting: .*horizon.*must be .*got 'soon'"),
+        (lambda text: text.replace("at_least: 0.3", "at_least: 30"), r"InvalidSetting: .*at_least.*less than 1.*got 30"),
+        (lambda text: text.replace("product: Corkboard", "product: [}"), r"InvalidSetting: .*pql\.yaml"),
+        (lambda _: "", r"InvalidSetting: .*pql\.yaml"),
+        (lambda _: "- 1", r"InvalidSetting: .*pql\.yaml"),
+    ],
+)
+def test_a_definition_that_is_wrong_is_refused_with_its_place(
+    here: Path, change: Callable[[str], str], sentence: str
+) -> None:
+    (here / "events.csv").write_text(GOOD, encoding="utf-8")
+    (here / "pql.yaml").write_text(change((here / "pql.yaml").read_text(encoding="utf-8")), encoding="utf-8")
+    assert re.search(sentence, refused(2, "train", "events.csv"))
+
+
+def test_a_definition_that_is_not_there_is_refused(here: Path) -> None:
+    (here / "events.csv").write_text(GOOD, encoding="utf-8")
+    assert "InvalidInput: other.yaml: cannot be read" in refused(2, "train", "events.csv", "-d", "other.yaml")
+
+
+def test_trials_without_a_trait_of_the_definition_are_refused(here: Path) -> None:
+    (here / "events.csv").write_text(GOOD, encoding="utf-8")
+    (here / "trials.csv").write_text("user_id,started_at\nu,2026-01-01T00:00:00Z\n", encoding="utf-8")
+    error = refused(2, "train", "events.csv", "--trials", "trials.csv")
+    assert re.search(r"InvalidInput: trials: missing column\(s\) 'company_size', 'source', 'email'", error)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--as-of", "2026-01-09T09:00:00"], r"NaiveTimestamp: --as-of must carry a time zone"),
+        (["--as-of", "yesterday"], r"InvalidInput: --as-of must be an ISO 8601 time, got 'yesterday'"),
+        (["--as-of", "2031-01-01T00:00:00Z"], r"InvalidInput: no trial is open at 2031-01-01T00:00:00Z"),
+        (["--reasons", "21"], r"--reasons.*21 is not in the range"),
+        (["--format", "xml"], r"'xml' is not one of"),
+        (["-o", "leads.xlsx"], r"InvalidInput: leads\.xlsx: its format cannot be told"),
+    ],
+)
+def test_options_of_score_that_make_no_sense_are_refused(
+    here: Path, tables: tuple[Path, Path], model_folder: Path, words: list[str], sentence: str
+) -> None:
+    error = refused(2, "score", tables[0], "--trials", tables[1], "--model", model_folder, *words)
+    assert re.search(sentence, error), error
+    assert sorted(path.name for path in here.iterdir()) == ["pql.yaml"]
+
+
+@pytest.mark.parametrize("text", ["soon", "2025-13-01", "2025-09-01T00:00:00"])
+def test_a_test_date_that_is_no_date_is_refused(here: Path, tables: tuple[Path, Path], text: str) -> None:
+    error = refused(2, "train", tables[0], "--trials", tables[1], "--test-from", text)
+    assert re.search(r"(InvalidInput|NaiveTimestamp): --test-from must", error)
+
+
+@pytest.mark.parametrize(
+    "model", ["pql-scorer@nobody", "pql-scorer/99", "other@champion", "no/such/folder", "/no/such/folder", "nothing", "@", "a@b@c"]
+)
+@pytest.mark.parametrize("verb", ["score", "serve"])
+def test_a_model_that_does_not_exist_is_refused(journey: Journey, tables: tuple[Path, Path], verb: str, model: str) -> None:
+    words = ("score", tables[0], "--trials", tables[1]) if verb == "score" else ("serve",)
+    error = refused(2, *words, "--model", model)
+    assert re.search(r"^InvalidInput: there is no model ", error, re.MULTILINE), error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_folder_that_is_no_model_is_refused(here: Path, tables: tuple[Path, Path]) -> None:
+    error = refused(2, "score", tables[0], "--trials", tables[1], "--model", here)
+    assert re.match(r"(\n)?ArtifactError: .*scorer\.json: cannot be read .*Name a folder that `pql train` wrote", error)
+
+
+def test_init_does_not_overwrite_a_definition_unless_forced(here: Path, tables: tuple[Path, Path]) -> None:
+    before = (here / "pql.yaml").read_text(encoding="utf-8")
+    error = refused(2, "init", tables[0], "--trials", tables[1])
+    assert error == "InvalidInput: pql.yaml is there already. Name another file with -o, or overwrite it with --force.\n"
+    assert (here / "pql.yaml").read_text(encoding="utf-8") == before
+    fine("init", tables[0], "--trials", tables[1], "--force")
+    assert (here / "pql.yaml").read_text(encoding="utf-8") != before
+
+
+def test_init_takes_what_the_caller_knows_already(here: Path, tables: tuple[Path, Path]) -> None:
+    options = ["--horizon", "21d", "--trial-length", "10d", "--score-at", "1d,36h,5d", "--lead", "account", "--product", "A: {b}"]
+    result = fine("init", tables[0], "--trials", tables[1], "-o", "mine.yaml", *options)
+    definition = parse((here / "mine.yaml").read_text(encoding="utf-8"))
+    day = 86_400_000_000
+    assert (definition.conversion.horizon, definition.trial.length) == (21 * day, 10 * day)
+    assert sorted(definition.score_at) == [day, 3 * day // 2, 5 * day]
+    assert (definition.lead, definition.product) == ("account", "A: {b}")
+    assert f"pql train {tables[0]} --trials {tables[1]} -d mine.yaml" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--horizon", "--trial-length", "--score-at"])
+@pytest.mark.parametrize("value", ["soon", "30", "-1d", "99999d", ""])
+def test_init_refuses_a_span_that_is_none(here: Path, option: str, value: str) -> None:
+    assert re.search(rf"Invalid value for '{option}': must be", refused(2, "init", "events.csv", option, value))
+
+
+# --- help -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_for_every_option(verb: str) -> None:
+    command = pql.main.commands[verb]
+    text = fine(verb, "--help").stdout
+    assert command.help
+    assert command.help.splitlines()[0].rstrip(".") in " ".join(text.split())
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert all(name in text for name in parameter.opts)
+    assert fine(verb, "-h").stdout == text
+
+
+def test_every_verb_of_the_readme_exists_and_every_verb_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `pql (\w+)", readme, re.MULTILINE)) == set(VERBS)
+
+
+def test_every_verb_that_computes_speaks_json() -> None:
+    for verb in set(VERBS) - {"serve"}:
+        assert "--json" in {name for parameter in pql.main.commands[verb].params for name in parameter.opts}
+
+
+def test_the_version_is_told() -> None:
+    assert re.search(r"\d+\.\d+", fine("--version").stdout)
+
+
+def test_a_word_that_is_no_verb_ends_with_2() -> None:
+    assert "No such command 'scores'" in refused(2, "scores")
+
+
+def test_times_on_the_command_line_are_instants() -> None:
+    assert parse_instant("2025-06-01T12:00:00+02:00", "--as-of") == parse_instant("2025-06-01T10:00:00Z", "--as-of")
