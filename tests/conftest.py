@@ -103,7 +103,14 @@ def _made_scorer(text: str, levels: dict[str, Sequence[str]] | None = None, seed
     width = len(builder.columns)
     drawn = np.where(rng.random((800, width)) < 0.1, np.nan, rng.exponential(3.0, (800, width)).round(1))
     won = (np.nansum(drawn * rng.normal(size=width), axis=1) > 0).astype(float)
-    settings = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "seed": 1, "deterministic": True, "verbose": -1}
+    settings = {
+        "objective": "binary",
+        "num_leaves": 7,
+        "num_threads": 1,
+        "seed": 1,
+        "deterministic": True,
+        "verbose": -1,
+    }
     booster = lgb.train(settings, lgb.Dataset(drawn, won), 15)
     card = Scorecard(
         -0.4, rng.normal(0, 0.2, width), rng.uniform(0, 1, width), rng.uniform(0.5, 2, width), rng.uniform(0, 9, width)
@@ -135,7 +142,9 @@ def _posted(events: pl.DataFrame, trials: pl.DataFrame, user: str, traits: Seque
     account = mine["account_id"]
     mates = trials.filter(pl.col("account_id") == account, pl.col("user_id") != user)
     theirs = events.filter(
-        (pl.col("user_id") == user) | (pl.col("account_id") == account) | pl.col("user_id").is_in(mates["user_id"].to_list())
+        (pl.col("user_id") == user)
+        | (pl.col("account_id") == account)
+        | pl.col("user_id").is_in(mates["user_id"].to_list())
     )
     told = [
         {"user_id": who, "event": name, "timestamp": moment.isoformat()}

@@ -89,7 +89,9 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def test_the_rule_sees_an_import_that_points_the_wrong_way(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
-    bad.write_text("def f():\n    from training import fit\n    import serving.http\n    from serving.scoring.scorer import Scorer\n")
+    bad.write_text(
+        "def f():\n    from training import fit\n    import serving.http\n    from serving.scoring.scorer import Scorer\n"
+    )
     rooms = [room_of(module) for name in imports(bad) if (module := module_of(name))]
     assert rooms == ["training", "above scoring", "scoring"]
 
@@ -209,7 +211,12 @@ print(json.dumps({"effects": seen_then, "before": before, "after": after}))
 def run_python(script: str, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -249,7 +256,9 @@ def lock(name: str, here: bool = False) -> dict[str, set[str]]:
             requirement = Requirement(line)
             assert [one.operator for one in requirement.specifier] == ["=="], line
             if not here or requirement.marker is None or requirement.marker.evaluate():
-                pins.setdefault(canonicalize_name(requirement.name), set()).add(str(requirement.specifier).removeprefix("=="))
+                pins.setdefault(canonicalize_name(requirement.name), set()).add(
+                    str(requirement.specifier).removeprefix("==")
+                )
     return pins
 
 
@@ -271,7 +280,17 @@ def test_a_lock_holds_what_pyproject_asks_for_in_a_version_that_it_allows(name: 
 
 
 def test_the_served_image_has_nothing_that_learns_tracks_or_plots() -> None:
-    unwanted = {"mlflow", "mlflow-skinny", "shap", "scikit-learn", "matplotlib", "pandas", "pyarrow", "pytest", "hypothesis"}
+    unwanted = {
+        "mlflow",
+        "mlflow-skinny",
+        "shap",
+        "scikit-learn",
+        "matplotlib",
+        "pandas",
+        "pyarrow",
+        "pytest",
+        "hypothesis",
+    }
     assert not unwanted & set(lock("serve"))
 
 
@@ -295,7 +314,11 @@ def test_a_bento_gets_features_and_serving_whole_and_nothing_else() -> None:
     bento = yaml.safe_load((ROOT / "bentofile.yaml").read_text(encoding="utf-8"))
     included = [PurePosixPath(pattern) for pattern in bento["include"]]
     assert all(pattern.parts[0] in ("features", "serving") and pattern.name == "*.py" for pattern in included)
-    folders = {path.parent.relative_to(ROOT).as_posix() for path in SOURCES if relative(path).startswith(("features/", "serving/"))}
+    folders = {
+        path.parent.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if relative(path).startswith(("features/", "serving/"))
+    }
     assert {pattern.parent.as_posix() for pattern in included} == folders
     assert bento["python"]["requirements_txt"] == "requirements/serve.lock"
     assert bento["service"] == "serving.service:PQLService"

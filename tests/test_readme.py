@@ -20,7 +20,7 @@ LEAD = json.loads((ROOT / "examples" / "lead.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def shown() -> Any:  # noqa: ANN401 - the JSON that the README shows
+def shown() -> Any:
     block = re.search(r"```json\n(.*?)```", README, re.S)
     assert block is not None
     return json.loads(block[1])
@@ -31,9 +31,13 @@ def test_the_first_lines_are_the_two_commands() -> None:
     assert [line.split()[:2] for line in first] == [["make", "train"], ["make", "test"]]
 
 
-def test_the_answer_shown_counts_what_the_lead_posted(shown: Any) -> None:  # noqa: ANN401
+def test_the_answer_shown_counts_what_the_lead_posted(shown: Any) -> None:
     counts = Counter(event["event"] for event in LEAD["leads"][0]["events"] if "user_id" not in event)
-    events = {"pricing_views": "pricing_viewed", "integrations": "integration_connected", "teammates_joined": "invite_accepted"}
+    events = {
+        "pricing_views": "pricing_viewed",
+        "integrations": "integration_connected",
+        "teammates_joined": "invite_accepted",
+    }
     reasons = shown["results"][0]["reasons"]
     assert len(reasons) >= 3
     for reason in reasons:
@@ -41,7 +45,7 @@ def test_the_answer_shown_counts_what_the_lead_posted(shown: Any) -> None:  # no
         assert str(reason["facts"]["count"]) in reason["text"]
 
 
-def test_the_answer_shown_has_the_shape_of_a_real_one(shown: Any, scorer: Scorer) -> None:  # noqa: ANN401
+def test_the_answer_shown_has_the_shape_of_a_real_one(shown: Any, scorer: Scorer) -> None:
     results = score(scorer, decode(json.dumps(LEAD).encode()), now=0)
     assert isinstance(results[0], Answer)
     body = result_body(results[0])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from features.durations import DAY, span_text
+from features.errors import InvalidInput
 from features.events import blank, is_json_object, need
 from features.times import INSTANT, instants
 from training.draft_words import event_phrase, event_slug, event_words, guess_kind, yaml_text
@@ -72,7 +73,7 @@ def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) ->
     Raises
     ------
     InvalidInput
-        Where a table lacks a column that is needed, or times carry no zone.
+        Where a table lacks a column that is needed, times carry no zone, or too few leads did anything.
     """
     need("events", events, ("user_id", "event", "timestamp"))
     events = _timed(events.filter(~blank("event")), ("timestamp",))
@@ -91,6 +92,11 @@ def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) ->
     suspects = tuple(_suspects(events, ends, key, (*closing, conversion or "")) + _reserved(events, key))
     left_out = {one.event for one in suspects} | set(closing) | {conversion}
     names = tuple(name for name in _names(events, key) if name not in left_out)[:MAX_SIGNALS]
+    if not names:
+        raise InvalidInput(
+            f"events: none that could be a signal was done by {MIN_LEADS} leads or more, so there is nothing to draft.",
+            hint="Give a longer history.",
+        )
     shared = trials is not None and "account_id" in trials.columns and _share_accounts(trials)
     before = trials is not None and _mostly_before(events, trials, key)
     return Look(events, trials, by_account, dates_only, shared, before, closing, conversion, suspects, names)
@@ -117,7 +123,9 @@ def _names(events: pl.DataFrame, key: str) -> list[str]:
 def _first_like(events: pl.DataFrame, pattern: str) -> str | None:
     """Return, of the names like this, the one that most users do first: bills follow the purchase."""
     found = events.filter(pl.col("event").str.contains(pattern)).sort("timestamp", "event")
-    first = found.unique("user_id", keep="first")["event"].value_counts().sort("count", "event", descending=[True, False])
+    first = (
+        found.unique("user_id", keep="first")["event"].value_counts().sort("count", "event", descending=[True, False])
+    )
     return first["event"][0] if len(first) else None
 
 
@@ -153,7 +161,7 @@ def _ends(events: pl.DataFrame, trials: pl.DataFrame | None, conversion: str | N
 
 def _closes(name: str, events: pl.DataFrame, trials: pl.DataFrame | None) -> bool:
     """Whether an event is the end of a trial: by its name, or because it falls on closed_at."""
-    if events.select(pl.lit(name).str.contains(_CLOSING)).item():
+    if re.search(_CLOSING, name):
         return True
     if trials is None or "closed_at" not in trials.columns:
         return False
@@ -283,7 +291,7 @@ def _signal(
     scope = ["    scope: account"] if account else []
     spans = [f"    windows: [{windows}]"] if windows else []
     return [
-        f"  - name: {name}",
+        f"  - name: {yaml_text(name)}",
         f"    kind: {kind}",
         *scope,
         f"    events: [{', '.join(yaml_text(event) for event in events)}]",
@@ -306,7 +314,9 @@ def _summable(events: pl.DataFrame, event: str) -> list[str]:
     for text in filter(is_json_object, texts):
         for name, value in json.loads(text).items():
             values.setdefault(name, set()).add(value if isinstance(value, int | float) else str(type(value)))
-    numeric = [name for name, seen in values.items() if len(seen) > 2 and not any(isinstance(v, str | bool) for v in seen)]
+    numeric = [
+        name for name, seen in values.items() if len(seen) > 2 and not any(isinstance(v, str | bool) for v in seen)
+    ]
     # Names that a measure in a YAML list can hold as they are, and that are not the same once they name a column.
     plain = [name for name in numeric if re.fullmatch(r"\w([\w.$ -]*\w)?", name, re.ASCII)]
     return list({re.sub(r"[\W_]+", "_", name): name for name in reversed(plain)}.values())[::-1][:3]
@@ -356,7 +366,7 @@ def _trait_lines(seen: Look, taken: set[str]) -> list[str]:
         else:
             slug = event_slug(column, taken)
             taken.add(slug)
-            lines += [f"  - name: {slug}", f"    column: {yaml_text(column)}", f"    type: {kind}"]
+            lines += [f"  - name: {yaml_text(slug)}", f"    column: {yaml_text(column)}", f"    type: {kind}"]
             lines += [f"    text: {yaml_text(event_words(column) + ': {value}')}"]
     return (
         ["", "traits:                # facts about the lead", *lines]

@@ -29,7 +29,13 @@ WIDTH: Final = 7.6
 
 # Stand-ins that the page's style sheet gives colours to, so that one picture suits light, dark and paper.
 INK, MUTED, ACCENT, SOFT, GRID = "#010101", "#020202", "#030303", "#040404", "#050505"
-_PAINT: Final = {INK: "currentColor", MUTED: "var(--muted)", ACCENT: "var(--accent)", SOFT: "var(--soft)", GRID: "var(--line)"}
+_PAINT: Final = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    ACCENT: "var(--accent)",
+    SOFT: "var(--soft)",
+    GRID: "var(--line)",
+}
 _STYLE: Final[dict[str, Any]] = {
     "font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.titlepad": 8,
     "text.color": INK, "axes.titlecolor": INK, "axes.labelcolor": MUTED, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
@@ -57,17 +63,18 @@ class Reliability:
 
 
 def reliability_of(predictions: pd.DataFrame) -> Reliability:
-    """Return the isotonic reliability curve of test predictions (CORP, Dimitriadis et al. 2021), each lead weighing 1."""
+    """Return the isotonic reliability curve of test predictions (CORP, Dimitriadis et al. 2021), each snapshot weighing the same."""
     probabilities, weight = predictions["probability"].to_numpy(np.float64), row_weights(predictions)
     levels, place = np.unique(probabilities, return_inverse=True)
     mass = np.bincount(place, weight)
-    ends = np.sqrt(levels[[0, -1]])
-    scores = np.unique(np.concatenate([np.linspace(*ends, 120) ** 2, np.quantile(levels, np.linspace(0, 1, 120))]))
+    roots = np.linspace(np.sqrt(levels[0]), np.sqrt(levels[-1]), 120)
+    scores = np.unique(np.concatenate([roots**2, np.quantile(levels, np.linspace(0, 1, 120))]))
     scores = scores.clip(levels[0], levels[-1])
 
     def smooth(outcomes: Floats) -> Floats:
         share = np.bincount(place, weight * outcomes) / mass
-        return np.interp(scores, levels, isotonic_regression(share, weights=mass).x)
+        line: Floats = np.interp(scores, levels, isotonic_regression(share, weights=mass).x)
+        return line
 
     lead, rng = pd.factorize(predictions["lead_id"])[0], np.random.default_rng(SEED)
     # One draw for all snapshots of a lead: their outcomes go together, and as if apart the band would be too narrow.
@@ -156,7 +163,9 @@ def bars(rows: Sequence[Bar]) -> str:
         axes.set_yticks(range(len(rows)), labels=[row.label for row in rows], color=INK)
         widest = max(row.share for row in rows) or 1.0
         for place, row in enumerate(rows):
-            axes.text(row.share + 0.015 * widest, place, f"{row.share:.0%}  {row.note}", va="center", color=MUTED, size=8.5)
+            axes.text(
+                row.share + 0.015 * widest, place, f"{row.share:.0%}  {row.note}", va="center", color=MUTED, size=8.5
+            )
         axes.set(xlim=(0, 1.55 * widest), ylim=(len(rows) - 0.4, -0.6))
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(left=False, bottom=False, labelbottom=False)
@@ -170,7 +179,8 @@ def reliability(curve: Reliability) -> str:
     bottom = 0.0 if curve.scores[0] < 0.2 else 0.95 * min(curve.scores[0], curve.observed[0], curve.low[0])
     # Roots draw low rates apart as logarithms do, and have a place for zero.
     roots = {"functions": (lambda x: np.sqrt(np.maximum(x, 0)), np.square)}
-    ticks = [tick for tick in (0, 0.01, 0.03, *np.linspace(0.1, 1, 10)) if bottom <= tick <= top]
+    marks = (0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1)
+    ticks = [tick for tick in marks if bottom <= tick <= top]
 
     def draw(figure: Figure) -> None:
         above, below = figure.subplots(2, sharex=True, height_ratios=[6, 1])
@@ -180,7 +190,7 @@ def reliability(curve: Reliability) -> str:
         above.plot([bottom, top], [bottom, top], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         above.plot(curve.scores, curve.observed, color=ACCENT, linewidth=2)
         above.set(xlim=(bottom, top), ylim=(bottom, top), yticks=ticks, title="Share that converted")
-        edges = np.linspace(np.sqrt(bottom), np.sqrt(top), 41) ** 2
+        edges = (np.linspace(np.sqrt(bottom), np.sqrt(top), 41) ** 2).tolist()
         below.hist(curve.probabilities, edges, weights=curve.weight, color=MUTED, rwidth=0.8)
         below.set(xlabel="score: probability to convert", xticks=ticks, yticks=[])
         below.set_title("Where the leads are", color=MUTED)
@@ -210,19 +220,21 @@ def cutoff(curve: PrecisionCurve, promise: Promise) -> str:
         _percents(above.yaxis)
         _percents(below.yaxis)
         if promise.precision is not None:
-            _mark(above, promise.leads, promise.precision.value, f"the cutoff: {promise.leads:,} PQLs, {{:.0%}} converted")
-            _mark(below, promise.leads, promise.caught, "{:.0%} of converters")
+            _mark(
+                above, promise.leads, promise.precision.value, f"the cutoff: {promise.leads:,} PQLs, {{:.0%}} converted"
+            )
+            _mark(below, promise.leads, promise.caught, "{:.0%} of converters", shift=-16)
 
     return _picture("cutoff", 4.6, draw)
 
 
-def _mark(axes: Axes, x: float, y: float, text: str) -> None:
-    """Put a dot with a label on the side that has room."""
+def _mark(axes: Axes, x: float, y: float, text: str, shift: float = 8) -> None:
+    """Put a dot with a label on the side that has room, `shift` points above it."""
     left = x < np.mean(axes.get_xlim())
     axes.axvline(x, color=MUTED, linewidth=0.8)
     axes.plot([x], [y], "o", color=ACCENT, markersize=7)
     axes.annotate(
-        text.format(y), (x, y), (8 if left else -8, 8 if y < 0.8 else -14), textcoords="offset points",
+        text.format(y), (x, y), (8 if left else -8, shift), textcoords="offset points",
         ha="left" if left else "right", weight="bold",
     )  # fmt: skip
 
@@ -248,14 +260,18 @@ def days(rows: Sequence[Day]) -> str:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         left.bar([place for place, _ in known], [auc.value for _, auc in known], color=SOFT, width=0.55)
-        left.vlines([p for p, _ in known], [a.low for _, a in known], [a.high for _, a in known], color=ACCENT, linewidth=2)
+        left.vlines(
+            [p for p, _ in known], [a.low for _, a in known], [a.high for _, a in known], color=ACCENT, linewidth=2
+        )
         for place, auc in known:
             left.annotate(f"{auc.value:.0%}", (place, auc.high), (0, 4), textcoords="offset points", ha="center")
         left.set(ylim=(0.5, 1.05), title="Converter ranked above another lead")
         left.set_yticks([0.5, 0.75, 1.0], labels=["50% (coin)", "75%", "100%"])
         drawn = right.bar(places, [row.pqls for row in rows], color=ACCENT, width=0.55)
         right.bar_label(drawn, [f"{row.pqls:,}" for row in rows], padding=3)
-        right.set(ylim=(0, 1.2 * max(1, *(row.pqls for row in rows))), title="Leads that became a PQL on this day", yticks=[])
+        right.set(
+            ylim=(0, 1.2 * max(1, *(row.pqls for row in rows))), title="Leads that became a PQL on this day", yticks=[]
+        )
         for axes in (left, right):
             axes.set_xticks(places, labels=labels)
             axes.set_xlim(-0.6, len(rows) - 0.4)
@@ -265,17 +281,19 @@ def days(rows: Sequence[Day]) -> str:
 
 def ahead(spans: Floats, horizon: float) -> str:
     """Return a histogram of how many days after becoming a PQL leads converted, over [0, horizon)."""
+    from matplotlib.ticker import MaxNLocator
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.hist(spans, np.linspace(0, horizon, min(31, max(2, round(horizon) + 1))), color=ACCENT, rwidth=0.85)
+        edges = np.linspace(0, horizon, min(31, max(2, round(horizon) + 1))).tolist()
+        axes.hist(spans, edges, color=ACCENT, rwidth=0.85)
         axes.axvline(float(np.median(spans)), color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.annotate(
             f"half within {np.median(spans):.1f} days", (float(np.median(spans)), 1), (5, -4),
             xycoords=("data", "axes fraction"), textcoords="offset points", va="top",
         )  # fmt: skip
         axes.set(xlim=(0, horizon), title="PQLs that converted", xlabel="days from becoming a PQL to converting")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
     return _picture("ahead", 2.1, draw)
 
@@ -327,7 +345,7 @@ def timeline(spans: Sequence[Span]) -> str:
         for place, span in enumerate(spans):
             axes.barh(place, span.watched - span.first, left=span.first, height=0.12, color=SOFT)  # type: ignore[arg-type]
             axes.barh(place, span.last - span.first, left=span.first, height=0.34, color=ACCENT)  # type: ignore[arg-type]
-            axes.annotate(span.note, (span.first, place), (0, 9), textcoords="offset points")  # type: ignore[arg-type]
+            axes.annotate(span.note, (span.first, place), (0, 9), textcoords="offset points")
         axes.set_yticks(range(len(spans)), labels=[span.name for span in spans], color=INK)
         axes.set_ylim(len(spans) - 0.5, -0.75)
         axes.tick_params(left=False)

@@ -115,7 +115,9 @@ def _verdict(trained: Trained) -> Finding:
         return Finding("good", both)
     if decision.at_least in kept.precision:
         return Finding("doubt", both, "That is fewer than promised, but chance can explain the difference.")
-    return Finding("bad", both, "The promise was not kept, and chance does not explain it: later trials were different.")
+    return Finding(
+        "bad", both, "The promise was not kept, and chance does not explain it: later trials were different."
+    )
 
 
 def _sentence(text: str) -> str:
@@ -149,7 +151,9 @@ def _tiles(trained: Trained) -> Iterator[Tile]:
         yield Tile("0", "leads were called a PQL", f"asked for: {percent(kept.asked_for)} of them convert")
     else:
         interval = _between(kept.precision, percent)
-        yield Tile(percent(kept.precision.value), "of PQLs converted", f"{interval}; promised: {percent(kept.asked_for)}")
+        yield Tile(
+            percent(kept.precision.value), "of PQLs converted", f"{interval}; promised: {percent(kept.asked_for)}"
+        )
         yield Tile(percent(kept.caught), "of converters were PQLs before they converted", f"{kept.leads:,} PQLs in all")
     yield Tile(f"{test['leads']:,}", "later leads judged it", f"{test['converted']:,} of them converted")
 
@@ -161,14 +165,22 @@ _CALIBRATION: Final = {
         1, "As far apart as they should be", "Overconfident: high scores are too high, low ones too low",
         "Too timid: high scores should be higher, low ones lower",
     ),
-    "calibration_intercept": (0, "Not shifted", "Shifted up, so leads convert less than told", "Shifted down, so leads convert more"),
+    "calibration_intercept": (
+        0, "Not shifted", "Shifted up, so leads convert less than told", "Shifted down, so leads convert more",
+    ),
 }  # fmt: skip
 _NAMES: Final = {
     "auc": ("AUC", "how often a converter is ranked above another lead; a coin has 0.5"),
-    "average_precision": ("average precision", "share of converters above each converter, on average; higher is better"),
+    "average_precision": (
+        "average precision",
+        "share of converters above each converter, on average; higher is better",
+    ),
     "log_loss": ("log loss", "how much the outcomes surprised the score; lower is better"),
     "brier": ("Brier score", "mean squared error of the probability; lower is better"),
-    "observed_to_expected": ("observed / expected", "conversions that came over those that the scores add up to; 1 is right"),
+    "observed_to_expected": (
+        "observed / expected",
+        "conversions that came over those that the scores add up to; 1 is right",
+    ),
     "calibration_intercept": ("calibration intercept", "shift of the log-odds; 0 is right"),
     "calibration_slope": ("calibration slope", "spread of the log-odds; 1 is right, less is overconfident"),
 }
@@ -247,7 +259,11 @@ def _kind(trained: Trained, owner: str) -> str:
 def _scores(trained: Trained) -> dict[str, Any]:
     curve = figures.reliability_of(trained.predictions)
     flags = figures.precision_curve(trained.predictions, trained.artifact.definition.cutoff)
-    told = {"auc": "AUC (higher is better)", "average_precision": "Average precision (higher)", "log_loss": "Log loss (lower)"}
+    told = {
+        "auc": "AUC (higher is better)",
+        "average_precision": "Average precision (higher)",
+        "log_loss": "Log loss (lower)",
+    }
     return {
         "reliability": figures.reliability(curve), "inside": curve.inside,
         "cutoff": figures.cutoff(flags, trained.promise),
@@ -260,16 +276,22 @@ def _ways(trained: Trained, name: str) -> list[figures.Way]:
     outcomes, weight = table["converted"].to_numpy(), evaluate.row_weights(table)
     simpler = {"logistic": "Logistic regression", "base_rate": "Base rate"}
     others = {way: evaluate.METRICS[name](outcomes, table[way].to_numpy(np.float64), weight) for way in simpler}
-    return [figures.Way("This version", found.value, found), *(figures.Way(simpler[way], value) for way, value in others.items())]
+    return [
+        figures.Way("This version", found.value, found),
+        *(figures.Way(simpler[way], value) for way, value in others.items()),
+    ]
 
 
 def _days(trained: Trained, data: Dataset) -> dict[str, Any]:
     """Return what is known on which day of the trial, and how long before converting."""
     table = trained.predictions.assign(left=_days_left(trained, data)).sort_values("as_of", kind="stable")
-    first = table.iloc[first_flag_rows(table["is_pql"].to_numpy(bool), pd.factorize(table["lead_id"])[0].astype(np.int64))]
+    first = table.iloc[
+        first_flag_rows(table["is_pql"].to_numpy(bool), pd.factorize(table["lead_id"])[0].astype(np.int64))
+    ]
     new = first["trial_day"].value_counts()
     ages = [
-        figures.Day(float(day), _auc(group), int(new.get(day, 0))) for day, group in table.groupby("trial_day", sort=True)
+        figures.Day(float(str(day)), _auc(group), int(new.get(day, 0)))
+        for day, group in table.groupby("trial_day", sort=True)
     ]
     ahead = first["left"][first["converted"] == 1].to_numpy(np.float64)
     horizon = trained.artifact.definition.conversion.horizon / DAY
@@ -293,7 +315,9 @@ def _auc(group: pd.DataFrame) -> Interval:
     if outcomes.min() == outcomes.max():
         return Interval(*[float("nan")] * 3)
     draws = evaluate.bootstrap_weights(group["account"], SEED)
-    return evaluate.interval(evaluate.auc, outcomes, group["probability"].to_numpy(), evaluate.row_weights(group), draws)
+    return evaluate.interval(
+        evaluate.auc, outcomes, group["probability"].to_numpy(), evaluate.row_weights(group), draws
+    )
 
 
 _PARTS: Final = {"fit": "Learned from", "cutoff": "Set the cutoff", "test": "Judged the score"}
@@ -307,7 +331,10 @@ def _learned(trained: Trained) -> dict[str, Any]:
         began, ended = (datetime.fromisoformat(part[key]) for key in ("first_trial", "last_trial"))
         note = f"{part['leads']:,} leads, {part['converted']:,} converted"
         spans.append(figures.Span(_PARTS[name], began, ended, ended + watch, note))
-    return {"timeline": figures.timeline(spans), "learning": figures.learning(trained.fitted.curve, trained.fitted.rounds)}
+    return {
+        "timeline": figures.timeline(spans),
+        "learning": figures.learning(trained.fitted.curve, trained.fitted.rounds),
+    }
 
 
 def _fates(data: Dataset, table: Snapshots, parts: Split | None) -> list[tuple[str, int]]:
@@ -333,7 +360,10 @@ def _fates(data: Dataset, table: Snapshots, parts: Split | None) -> list[tuple[s
 def _seen(data: Dataset) -> dict[str, Any]:
     leads = data.leads
     won = int((leads.converted_at < NEVER).sum())
-    tiles = [Tile(f"{n:,}", words) for n, words in ((len(data.events), "events"), (len(leads), "leads"), (won, "that converted"))]
+    tiles = [
+        Tile(f"{n:,}", words)
+        for n, words in ((len(data.events), "events"), (len(leads), "leads"), (won, "that converted"))
+    ]
     return {
         "tiles": tiles, "fates": _fates(data, snapshots(data, leads), None), "until": text_of(data.until),
         "first": text_of(int(leads.started_at.min())), "last": text_of(int(leads.started_at.max())),

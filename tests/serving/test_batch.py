@@ -87,7 +87,9 @@ def test_the_default_moment_is_the_end_of_the_data(scorer: Scorer, history: Data
 
 @pytest.mark.parametrize("moment", [0, 4_000_000_000_000_000])
 def test_a_moment_at_which_no_trial_is_open_is_refused(scorer: Scorer, history: Dataset, moment: int) -> None:
-    with pytest.raises(InvalidInput, match=r"no trial is open at (1970|2096)-.*Name another moment with --as-of") as raised:
+    with pytest.raises(
+        InvalidInput, match=r"no trial is open at (1970|2096)-.*Name another moment with --as-of"
+    ) as raised:
         score_open(scorer, history, moment)
     assert raised.value.field == "as_of"
     assert moment < NEVER
@@ -151,7 +153,9 @@ def test_a_csv_read_again_holds_the_same_leads_with_reasons_as_json(
         assert [text and json.loads(text) for text in again[name]] == scored[name].to_list()
 
 
-def test_raw_tables_are_read_by_the_definition_inside_the_model(scorer: Scorer, demo_world: Demo, history: Dataset) -> None:
+def test_raw_tables_are_read_by_the_definition_inside_the_model(
+    scorer: Scorer, demo_world: Demo, history: Dataset
+) -> None:
     read = read_for(scorer, demo_world.events, demo_world.trials)
     assert read.definition == scorer.artifact.definition
     assert_frame_equal(read.events, history.events)

@@ -145,7 +145,9 @@ def test_a_path_that_is_none_of_ours_is_404(client: TestClient, path: str) -> No
     assert_refused(client.get(path, follow_redirects=False), 404, "not_found")
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/score"), ("PUT", "/score"), ("DELETE", "/score"), ("POST", "/model")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/score"), ("PUT", "/score"), ("DELETE", "/score"), ("POST", "/model")]
+)
 def test_another_method_is_405_and_told_which_one_is_right(client: TestClient, method: str, path: str) -> None:
     answer = client.request(method, path)
     assert_refused(answer, 405, "method_not_allowed")
@@ -240,7 +242,9 @@ def test_the_clock_tells_microseconds_of_today() -> None:
     assert clock() <= clock()
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+)
 anything = st.recursive(
     scalars, lambda deeper: st.lists(deeper, max_size=4) | st.dictionaries(st.text(max_size=9), deeper, max_size=4)
 )

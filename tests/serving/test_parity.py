@@ -136,7 +136,8 @@ happenings = st.fixed_dictionaries(
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     lead = {
-        "started_at": AS_OF - timedelta(hours=draw(st.sampled_from([0, 1, 24, 168, 200])), seconds=draw(st.integers(0, 9))),
+        "started_at": AS_OF
+        - timedelta(hours=draw(st.sampled_from([0, 1, 24, 168, 200])), seconds=draw(st.integers(0, 9))),
         "mate_at": AS_OF - timedelta(hours=draw(st.sampled_from([-1, 0, 3, 120, 1440, 1441]))),
         "mate_won": draw(st.none() | st.sampled_from([0, 2, 48]).map(lambda hours: AS_OF - timedelta(hours=hours))),
         "company_size": draw(st.none() | st.integers(0, 9000) | st.floats(0, 1e300)),
@@ -163,7 +164,12 @@ def tables(events: list[dict[str, Any]], lead: dict[str, Any]) -> tuple[pl.DataF
          "company_size": None, "source": None, "email": None},
     ]  # fmt: skip
     texts = {"message_id": pl.String, "properties": pl.String}
-    kinds = {"converted_at": pl.Datetime("us", "UTC"), "source": pl.String, "email": pl.String, "company_size": pl.Float64}
+    kinds = {
+        "converted_at": pl.Datetime("us", "UTC"),
+        "source": pl.String,
+        "email": pl.String,
+        "company_size": pl.Float64,
+    }
     return pl.DataFrame(rows, schema_overrides=texts), pl.DataFrame(people, schema_overrides=kinds)
 
 

@@ -46,7 +46,9 @@ def test_a_trait_gets_the_first_one_for_fit() -> None:
 
 
 def test_the_strongest_reason_that_has_one_decides() -> None:
-    advice = advise(DEFINITION, [reason("views", "value"), reason("joins", "team_growth"), reason("invites", "team_growth")])
+    advice = advise(
+        DEFINITION, [reason("views", "value"), reason("joins", "team_growth"), reason("invites", "team_growth")]
+    )
     assert advice is not None
     assert advice.id == "grow"
 

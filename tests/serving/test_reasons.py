@@ -278,7 +278,9 @@ cutoff: {policy: precision, at_least: 0.3}
 BUILDER = FeatureBuilder(parse(SMALL), {"plan": ("free", "team")})
 PLACES = {column.name: place for place, column in enumerate(BUILDER.columns)}
 REFERENCE = Reference(
-    np.array([0.5]), (1.0, 3.0), {"invites": (0.2, 0.75), "recent": (0.8, 0.9), "views": (0.9, 0.9), "hushed": (1.0, 1.0)}
+    np.array([0.5]),
+    (1.0, 3.0),
+    {"invites": (0.2, 0.75), "recent": (0.8, 0.9), "views": (0.9, 0.9), "hushed": (1.0, 1.0)},
 )
 EXPLAINER = Explainer(BUILDER, REFERENCE)
 
@@ -299,7 +301,9 @@ def pulls(**values: float) -> Floats:
     return found
 
 
-def reasons(row: Floats, contributions: Floats, traits: Mapping[str, object] | None = None, most: int = 9) -> list[Reason]:
+def reasons(
+    row: Floats, contributions: Floats, traits: Mapping[str, object] | None = None, most: int = 9
+) -> list[Reason]:
     return EXPLAINER.reasons(row, contributions, traits or {}, most)
 
 
@@ -418,7 +422,9 @@ def test_whatever_a_trial_user_writes_stays_plain_data(hostile: str) -> None:
 
 def test_missing_is_the_most_common_first_and_never_what_was_done() -> None:
     assert [one.signal for one in EXPLAINER.missing(row(trial_age_days=1.5))] == ["recent"]
-    assert EXPLAINER.missing(row(trial_age_days=3.0))[0].text == "has not invited anybody; 8 in 10 converters had by day 3"
+    assert (
+        EXPLAINER.missing(row(trial_age_days=3.0))[0].text == "has not invited anybody; 8 in 10 converters had by day 3"
+    )
     assert EXPLAINER.missing(row(trial_age_days=3.0, invites_count_trial=1)) == []
 
 
@@ -433,7 +439,9 @@ def test_a_window_shorter_than_the_trial_cannot_say_that_something_never_happene
 
 @pytest.mark.parametrize(("share", "tenths"), [(0.5, 5), (0.54, 5), (0.72, 7), (0.96, 9), (1.0, 9)])
 def test_missing_never_says_ten_in_ten(share: float, tenths: int) -> None:
-    one = Explainer(BUILDER, Reference(np.array([0.5]), (1.0,), {"invites": (share,)})).missing(row(trial_age_days=2.0))[0]
+    one = Explainer(BUILDER, Reference(np.array([0.5]), (1.0,), {"invites": (share,)})).missing(
+        row(trial_age_days=2.0)
+    )[0]
     assert one.facts == {"converters_in_10": tenths, "day": 1, "share": share}
     assert f"{tenths} in 10 converters had by day 1" in one.text
 
@@ -441,7 +449,8 @@ def test_missing_never_says_ten_in_ten(share: float, tenths: int) -> None:
 def test_a_lead_that_did_nothing_gets_no_reasons_and_what_is_missing(scorer: Scorer) -> None:
     lead = {"user_id": "new", "started_at": "2026-01-01T00:00:00Z"}
     (body,) = [
-        result_body(one) for one in score(scorer, decode(json.dumps({"leads": [lead]}).encode()), instant_of(2026, 1, 9))
+        result_body(one)
+        for one in score(scorer, decode(json.dumps({"leads": [lead]}).encode()), instant_of(2026, 1, 9))
     ]
     assert isinstance(body, dict)
     assert body["reasons"] == []

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from serving.scoring.reference import Reference
 
-REFERENCE = Reference(np.array([0.1, 0.2, 0.2, 0.7]), (1.0, 3.0, 7.0), {"invites": (0.25, 0.5, 0.75), "never": (0, 0, 0)})
+REFERENCE = Reference(
+    np.array([0.1, 0.2, 0.2, 0.7]), (1.0, 3.0, 7.0), {"invites": (0.25, 0.5, 0.75), "never": (0, 0, 0)}
+)
 probabilities = st.floats(0, 1)
 
 
@@ -30,7 +32,14 @@ def test_scores_at_a_tie_share_the_lower_percentile() -> None:
 
 @pytest.mark.parametrize(
     ("age", "expected"),
-    [(1.0, (1.0, 0.25)), (2.99, (1.0, 0.25)), (3.0, (3.0, 0.5)), (6.5, (3.0, 0.5)), (7.0, (7.0, 0.75)), (400, (7.0, 0.75))],
+    [
+        (1.0, (1.0, 0.25)),
+        (2.99, (1.0, 0.25)),
+        (3.0, (3.0, 0.5)),
+        (6.5, (3.0, 0.5)),
+        (7.0, (7.0, 0.75)),
+        (400, (7.0, 0.75)),
+    ],
 )
 def test_converters_are_those_of_the_last_age_not_after_this_one(age: float, expected: tuple[float, float]) -> None:
     assert REFERENCE.share_of_converters("invites", age) == expected

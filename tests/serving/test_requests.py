@@ -112,7 +112,9 @@ def test_a_request_that_is_wrong_as_a_whole_is_refused_with_its_place(
     assert raised.value.field == field
 
 
-@pytest.mark.parametrize("before", [b"", b'{"leads":', b'{"leads":[', b'{"leads":[{"user_id":', b'{"leads":[{"events":['])
+@pytest.mark.parametrize(
+    "before", [b"", b'{"leads":', b'{"leads":[', b'{"leads":[{"user_id":', b'{"leads":[{"events":[']
+)
 @pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_hundred_thousand_brackets_are_refused(before: bytes, bracket: bytes, closed: bool) -> None:
@@ -128,7 +130,9 @@ def test_a_thousand_leads_are_taken_and_one_more_is_refused() -> None:
         decode(json.dumps({"leads": [{}] * (MOST_LEADS + 1)}).encode())
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "2026-01-09", "2026-01-09T09:00:00", "2026-13-01T00:00:00Z", "9" * 40])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "", "2026-01-09", "2026-01-09T09:00:00", "2026-13-01T00:00:00Z", "9" * 40]
+)
 def test_a_moment_of_scoring_that_is_no_instant_is_refused(scorer: Scorer, text: str) -> None:
     with pytest.raises(InvalidInput, match=r"as_of must") as raised:
         ask(scorer, LEAD, as_of=text)
@@ -368,7 +372,9 @@ def test_the_same_lead_twice_in_a_request_gets_the_same_answer_twice(scorer: Sco
 
 def test_an_answer_has_the_fields_that_are_promised(scorer: Scorer) -> None:
     body = json.loads(msgspec.json.encode(result_body(answer(scorer, LEAD))))
-    assert {"lead_id", "probability", "is_pql", "percentile", "reasons", "missing", "playbook", "receipt_id"} <= set(body)
+    assert {"lead_id", "probability", "is_pql", "percentile", "reasons", "missing", "playbook", "receipt_id"} <= set(
+        body
+    )
     assert body["lead_id"] == "u-1"
     assert body["as_of"] == AS_OF
     assert set(body["reasons"][0]) == {"signal", "kind", "text", "facts", "contribution"}
@@ -387,8 +393,12 @@ def test_errors_are_named_by_their_class() -> None:
 
 # --- anything at all --------------------------------------------------------------------------
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
-anything = st.recursive(scalars, lambda deeper: st.lists(deeper, max_size=4) | st.dictionaries(st.text(), deeper, max_size=4))
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+)
+anything = st.recursive(
+    scalars, lambda deeper: st.lists(deeper, max_size=4) | st.dictionaries(st.text(), deeper, max_size=4)
+)
 PATHS: list[tuple[str | int, ...]] = [
     ("leads",), ("as_of",), ("reasons",), ("else",), ("leads", 0), *[("leads", 0, name) for name in (*LEAD, "else")],
     *[("leads", 0, "traits", name) for name in (*LEAD["traits"], "else")], ("leads", 0, "events", 0),

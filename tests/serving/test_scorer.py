@@ -191,7 +191,10 @@ def test_the_trees_part_equals_what_the_shap_package_computes(any_scorer: Scorer
     trees = found[:, :-1] / artifact.calibration.slope - artifact.scorecard.contributions(some)
     assert np.abs(expected).max() > 1e-4
     np.testing.assert_allclose(trees, expected, rtol=0, atol=1e-9)
-    base = artifact.calibration.slope * (artifact.scorecard.base + explainer.expected_value[0]) + artifact.calibration.shift
+    base = (
+        artifact.calibration.slope * (artifact.scorecard.base + explainer.expected_value[0])
+        + artifact.calibration.shift
+    )
     np.testing.assert_allclose(found[:, -1], base, rtol=0, atol=1e-9)
 
 

@@ -95,20 +95,15 @@ def alive() -> Iterator[tuple[int, int]]:
 
 
 @pytest.fixture(scope="module")
-def servers(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
-    """Two servers, started side by side because most of a start is waiting for imports."""
-    started: list[Server] = []
+def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start(model_folder, tmp_path_factory.mktemp("server"))
     try:
-        for _ in range(2):
-            started.append(start(model_folder, tmp_path_factory.mktemp("server")))
-        for server in started:
-            server.wait_until_ready()
-        yield started[0], started[1]
+        server.wait_until_ready()
+        yield server
     finally:
-        for server in started:
-            for pid in server.family() if server.process.poll() is None else ():
-                os.kill(pid, signal.SIGKILL)
-            server.process.wait(LONGEST_STOP)
+        for pid in server.family() if server.process.poll() is None else ():
+            os.kill(pid, signal.SIGKILL)
+        server.process.wait(LONGEST_STOP)
 
 
 def start(folder: Path, scratch: Path) -> Server:
@@ -126,9 +121,9 @@ def start(folder: Path, scratch: Path) -> Server:
     return Server(process, port, log)
 
 
-def test_the_lead_of_the_readme_is_scored_as_in_process(servers: tuple[Server, Server], scorer: Scorer) -> None:
+def test_the_lead_of_the_readme_is_scored_as_in_process(server: Server, scorer: Scorer) -> None:
     body = README_LEAD.read_bytes()
-    status, answer = servers[0].ask("/score", body)
+    status, answer = server.ask("/score", body)
     assert status == 200
     told = json.loads(answer)
     assert told["model_version"] == scorer.artifact.version
@@ -139,25 +134,25 @@ def test_the_lead_of_the_readme_is_scored_as_in_process(servers: tuple[Server, S
     assert 0 < lead["probability"] < 1
 
 
-def test_the_default_moment_is_now(servers: tuple[Server, Server]) -> None:
+def test_the_default_moment_is_now(server: Server) -> None:
     body = {"leads": [{"user_id": "u", "started_at": "2026-01-01T00:00:00Z"}]}
     before = time.time_ns() // 1_000
-    _, answer = servers[0].ask("/score", json.dumps(body).encode())
+    _, answer = server.ask("/score", json.dumps(body).encode())
     assert before <= parse_instant(json.loads(answer)["results"][0]["as_of"], "as_of") <= time.time_ns() // 1_000
 
 
-def test_health_and_metrics_are_there(servers: tuple[Server, Server]) -> None:
-    assert servers[0].ask("/livez")[0] == 200
-    assert servers[0].ask("/readyz")[0] == 200
-    servers[0].ask("/score", b"{}")
-    status, metrics = servers[0].ask("/metrics")
+def test_health_and_metrics_are_there(server: Server) -> None:
+    assert server.ask("/livez")[0] == 200
+    assert server.ask("/readyz")[0] == 200
+    server.ask("/score", b"{}")
+    status, metrics = server.ask("/metrics")
     assert status == 200
     counted = [line for line in metrics.decode().splitlines() if line.startswith("bentoml_service_request_total")]
     assert any('endpoint="/score"' in line and 'http_response_code="400"' in line for line in counted)
 
 
-def test_the_model_in_service_is_told(servers: tuple[Server, Server], scorer: Scorer) -> None:
-    status, answer = servers[0].ask("/model")
+def test_the_model_in_service_is_told(server: Server, scorer: Scorer) -> None:
+    status, answer = server.ask("/model")
     assert (status, json.loads(answer)["model_version"]) == (200, scorer.artifact.version)
 
 
@@ -174,27 +169,58 @@ def test_the_model_in_service_is_told(servers: tuple[Server, Server], scorer: Sc
     ],
 )
 def test_every_refusal_has_the_one_shape(
-    servers: tuple[Server, Server], path: str, body: bytes | None, kind: str, status: int, code: str
+    server: Server, path: str, body: bytes | None, kind: str, status: int, code: str
 ) -> None:
-    found, answer = servers[0].ask(path, body, kind)
+    found, answer = server.ask(path, body, kind)
     assert found == status, answer
     assert json.loads(answer)["error"]["code"] == code
     assert json.loads(answer)["error"]["message"]
 
 
-@pytest.mark.parametrize(("which", "how"), [(0, signal.SIGTERM), (1, signal.SIGINT)])
-def test_told_to_stop_it_ends_with_all_that_it_started(
-    servers: tuple[Server, Server], which: int, how: signal.Signals
-) -> None:
-    server = servers[which]
+def test_told_to_stop_it_ends_with_all_that_it_started(server: Server) -> None:
     assert server.ask("/livez")[0] == 200
-    assert server.stop(how) == set()
+    assert server.stop(signal.SIGTERM) == set()
     assert server.process.returncode == 0, server.log.read_text()
     log = server.log.read_text()
     assert "Serving version" in log
     assert "Traceback" not in log
     with pytest.raises(OSError, match=r"refused"):
         server.ask("/livez")
+
+
+# Ends on SIGTERM only, like a server that is in no hurry.
+STUB = "import signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_to_the_command_alone_is_handed_on(how: signal.Signals) -> None:
+    script = (
+        "import os, sys, pql; sys.exit(pql.run_until_stopped([sys.executable, '-c', sys.argv[1]], dict(os.environ)))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, STUB], stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(how)
+        assert process.wait(LONGEST_STOP) == 0
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        process.communicate()
+
+
+def test_a_server_that_ends_by_itself_ends_the_command_with_its_code() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        assert pql.run_until_stopped([sys.executable, "-c", "raise SystemExit(7)"], dict(os.environ)) == 7
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
 
 
 # --- what must not be served ------------------------------------------------------------------
@@ -215,7 +241,10 @@ def wrong_examples(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (flipped, r"ArtifactError: .*booster\.txt: its SHA-256 is not the one in scorer\.json\. Publish the version again"),
+        (
+            flipped,
+            r"ArtifactError: .*booster\.txt: its SHA-256 is not the one in scorer\.json\. Publish the version again",
+        ),
         (wrong_examples, r"ArtifactError: booster\.txt: a stored example must score .* and scores"),
         (lambda folder: (folder / "pql.yaml").unlink(), r"ArtifactError: .*pql\.yaml: cannot be read"),
     ],

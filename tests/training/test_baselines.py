@@ -14,7 +14,8 @@ from training.baselines import base_rate, logistic
 
 COUNT, AGO, TRAIT = Measure(how="count"), Measure(how="days_since_last"), None
 TABLE = [
-    Column(f"c{place}", f"s{place}", "lead", 0, "", "", measure) for place, measure in enumerate((COUNT, COUNT, AGO, TRAIT))
+    Column(f"c{place}", f"s{place}", "lead", 0, "", "", measure)
+    for place, measure in enumerate((COUNT, COUNT, AGO, TRAIT))
 ]
 USED = [0, 1, 3]
 
@@ -27,7 +28,9 @@ def leads(n: int, seed: int = 0) -> tuple[Floats, Ints, Floats]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 5)), min_size=1), st.integers(0, 5))
-def test_base_rate_is_the_share_of_conversions_with_rows_repeated_by_weight(rows: list[tuple[int, int]], n: int) -> None:
+def test_base_rate_is_the_share_of_conversions_with_rows_repeated_by_weight(
+    rows: list[tuple[int, int]], n: int
+) -> None:
     converted, weight = np.array(rows).T
     found = base_rate(converted, weight.astype(np.float64), n)
     np.testing.assert_allclose(found, np.full(n, np.repeat(converted, weight).mean()))
@@ -59,7 +62,10 @@ def test_only_counts_and_traits_are_used() -> None:
     later, _, _ = leads(50, seed=1)
     other = later.copy()
     other[:, 2] += 9
-    assert logistic(rows, converted, weight, later, TABLE).tolist() == logistic(rows, converted, weight, other, TABLE).tolist()
+    assert (
+        logistic(rows, converted, weight, later, TABLE).tolist()
+        == logistic(rows, converted, weight, other, TABLE).tolist()
+    )
 
 
 def test_later_rows_do_not_influence_each_other() -> None:

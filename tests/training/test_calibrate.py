@@ -92,7 +92,9 @@ def test_without_any_leads_nothing_changes() -> None:
 # --- margins, not probabilities ---------------------------------------------------------------
 
 
-def test_the_pipeline_calibrates_margins(history: Dataset, definition_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pipeline_calibrates_margins(
+    history: Dataset, definition_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Floats] = []
 
     def watched(margins: Floats, converted: Ints, weight: Floats) -> Sigmoid:

@@ -14,7 +14,15 @@ from features.definition import PrecisionPolicy
 from features.durations import DAY
 from features.windows import Floats, Ints
 from serving.scoring.decision import Cutoff, Decision, NoCutoff
-from training.cutoff import FEWEST_LEADS, choose_cutoff, first_flag_rows, first_flags, leads_needed, lower_bound, strictest_rank
+from training.cutoff import (
+    FEWEST_LEADS,
+    choose_cutoff,
+    first_flag_rows,
+    first_flags,
+    leads_needed,
+    lower_bound,
+    strictest_rank,
+)
 from training.snapshots import Snapshots
 
 POLICY = PrecisionPolicy(at_least=0.3, confidence=0.9)
@@ -40,7 +48,9 @@ def test_lower_bound_is_that_of_the_exact_one_sided_interval(counts: tuple[int, 
 
 
 @given(seen.filter(lambda counts: counts[0] > 0), st.sampled_from([0.8, 0.9, 0.99]))
-def test_at_the_lower_bound_so_many_conversions_are_just_as_rare_as_promised(counts: tuple[int, int], confidence: float) -> None:
+def test_at_the_lower_bound_so_many_conversions_are_just_as_rare_as_promised(
+    counts: tuple[int, int], confidence: float
+) -> None:
     converted, n = counts
     assert binom.sf(converted - 1, n, lower_bound(converted, n, confidence)) == pytest.approx(1 - confidence, rel=1e-6)
 
@@ -86,7 +96,9 @@ def plain_first_flags(rows: list[tuple[int, float, int]], threshold: float) -> t
 
 
 @given(histories, st.sampled_from([0.05, 0.2, 0.35, 0.5]))
-def test_a_lead_counts_once_when_it_first_crosses_the_threshold(rows: list[tuple[int, float, int]], threshold: float) -> None:
+def test_a_lead_counts_once_when_it_first_crosses_the_threshold(
+    rows: list[tuple[int, float, int]], threshold: float
+) -> None:
     lead, probability, converted = (np.array([row[i] for row in rows]) for i in range(3))
     table = table_of(lead.astype(np.int64), converted.astype(np.int64))
     assert first_flags(probability.astype(np.float64), table, threshold) == plain_first_flags(rows, threshold)
@@ -173,7 +185,7 @@ class FirstFlagPrecision:
 def naive_cutoff(one: World, at_least: float) -> float | None:
     """The lowest score at which the precision seen, of first flags, is what is asked for."""
     precision = true_precision(one)
-    scores = np.sort(one.probability)[: -FEWEST_LEADS : 5]
+    scores = np.sort(one.probability)[:-FEWEST_LEADS:5]
     return next((float(score) for score in scores if precision(float(score)) >= at_least), None)
 
 
@@ -208,20 +220,26 @@ def test_the_reference_for_true_precision_counts_like_first_flags() -> None:
         assert true_precision(one)(threshold) == pytest.approx(won / flagged)
 
 
-def test_promises_are_broken_no_more_often_than_was_said(decisions: list[Decision], precision_of: FirstFlagPrecision) -> None:
+def test_promises_are_broken_no_more_often_than_was_said(
+    decisions: list[Decision], precision_of: FirstFlagPrecision
+) -> None:
     certified = [one for one in decisions if isinstance(one, Cutoff)]
     broken = sum(precision_of(one.probability) < POLICY.at_least for one in certified)
     assert len(certified) > 0.7 * WORLDS
     assert broken <= at_most(DELTA, len(certified))
 
 
-def test_the_naive_choice_breaks_its_promise_far_more_often(worlds: list[World], precision_of: FirstFlagPrecision) -> None:
+def test_the_naive_choice_breaks_its_promise_far_more_often(
+    worlds: list[World], precision_of: FirstFlagPrecision
+) -> None:
     chosen = [naive_cutoff(one, POLICY.at_least) for one in worlds]
     broken = sum(precision_of(one) < POLICY.at_least for one in chosen if one is not None)
     assert broken > 0.3 * WORLDS
 
 
-def test_a_certified_cutoff_is_not_needlessly_strict(decisions: list[Decision], precision_of: FirstFlagPrecision) -> None:
+def test_a_certified_cutoff_is_not_needlessly_strict(
+    decisions: list[Decision], precision_of: FirstFlagPrecision
+) -> None:
     promised = [precision_of(one.probability) for one in decisions if isinstance(one, Cutoff)]
     assert np.median(promised) < 0.42
 
@@ -230,7 +248,9 @@ def test_the_evidence_is_what_a_recount_finds(worlds: list[World], decisions: li
     for one, found in zip(worlds, decisions, strict=True):
         if isinstance(found, Cutoff):
             assert first_flags(one.probability, one.table, found.probability) == (found.leads, found.converted)
-            assert found.precision_low == lower_bound(found.converted, found.leads, POLICY.confidence) >= POLICY.at_least
+            assert (
+                found.precision_low == lower_bound(found.converted, found.leads, POLICY.confidence) >= POLICY.at_least
+            )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.29])
@@ -238,7 +258,8 @@ def test_pure_noise_is_hardly_ever_certified(share: float) -> None:
     rng = np.random.default_rng(4)
     lead, n = np.arange(LEADS), 200
     found = [
-        choose_cutoff(rng.random(LEADS), table_of(lead, (rng.random(LEADS) < share).astype(np.int64)), POLICY) for _ in range(n)
+        choose_cutoff(rng.random(LEADS), table_of(lead, (rng.random(LEADS) < share).astype(np.int64)), POLICY)
+        for _ in range(n)
     ]
     assert sum(isinstance(one, Cutoff) for one in found) <= at_most(DELTA, n)
 
@@ -274,7 +295,9 @@ def replace_confidence(confidence: float) -> PrecisionPolicy:
 def test_only_the_order_of_scores_decides_who_is_flagged(seed: int) -> None:
     one = world(np.random.default_rng(seed), 600, 1.5, -1.5)
     squeezed = replace(one, probability=expit(0.3 * logit(one.probability) - 2))
-    before, after = (choose_cutoff(each.probability, each.table, POLICY).flags(each.probability) for each in (one, squeezed))
+    before, after = (
+        choose_cutoff(each.probability, each.table, POLICY).flags(each.probability) for each in (one, squeezed)
+    )
     assert before.tolist() == after.tolist()
 
 

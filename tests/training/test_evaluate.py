@@ -134,7 +134,9 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     for seed in range(200):
         account, outcomes, probabilities = accounts_of(150, seed)
         draws = evaluate.bootstrap_weights(account, seed)
-        held += 1.0 in evaluate.interval(evaluate.observed_to_expected, outcomes, probabilities, np.ones(len(account)), draws)
+        held += 1.0 in evaluate.interval(
+            evaluate.observed_to_expected, outcomes, probabilities, np.ones(len(account)), draws
+        )
     # Four standard errors of 200 trials around 95 %, and half a per cent for so few resamples.
     assert 0.88 <= held / 200 <= 0.995
 
@@ -143,7 +145,9 @@ def test_taking_rows_for_independent_would_make_the_interval_too_narrow() -> Non
     account, outcomes, probabilities = accounts_of(150, 1)
     weight = np.ones(len(account))
     rightly, wrongly = (
-        evaluate.interval(evaluate.observed_to_expected, outcomes, probabilities, weight, evaluate.bootstrap_weights(key, 0))
+        evaluate.interval(
+            evaluate.observed_to_expected, outcomes, probabilities, weight, evaluate.bootstrap_weights(key, 0)
+        )
         for key in (account, pd.Series(range(len(account))))
     )
     assert wrongly.high - wrongly.low < 0.85 * (rightly.high - rightly.low)
@@ -181,7 +185,9 @@ def test_the_exact_interval_is_that_of_clopper_and_pearson(counts: tuple[int, in
 # --- tables of predictions --------------------------------------------------------------------
 
 
-def predictions(leads: list[str], probabilities: list[float], converted: list[int], cutoff: float = 0.3) -> pd.DataFrame:
+def predictions(
+    leads: list[str], probabilities: list[float], converted: list[int], cutoff: float = 0.3
+) -> pd.DataFrame:
     n = len(leads)
     start = pd.Timestamp("2026-03-01", tz="UTC")
     return pd.DataFrame(
@@ -232,7 +238,9 @@ def test_a_paired_difference_is_known_better_than_its_two_sides() -> None:
 
 # --- the promise ------------------------------------------------------------------------------
 
-looks = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from([0.1, 0.3, 0.5]), st.integers(0, 1)), min_size=1, max_size=20)
+looks = st.lists(
+    st.tuples(st.sampled_from("abcdef"), st.sampled_from([0.1, 0.3, 0.5]), st.integers(0, 1)), min_size=1, max_size=20
+)
 
 
 def plain_promise(rows: list[tuple[str, float, int]]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from features.columns import Column
 from features.definition import Measure
 from features.windows import Floats, Ints
 from serving.scoring.scorecard import signed_log
-from training.fit import DEFAULTS, Fitted, FitSettings, fit, fit_scorecard, log_loss
+from training.fit import DEFAULTS, FitSettings, Fitted, fit, fit_scorecard, log_loss
 
 QUICK = FitSettings(max_rounds=60, patience=20)
 DIRECTIONS = (1, -1, 0, 1, -1)
@@ -37,7 +37,14 @@ def leads(n: int = 2_000, seed: int = 0) -> tuple[Floats, Ints]:
     rng = np.random.default_rng(seed)
     rows = rng.poisson(rng.gamma(0.7, 4.0, (n, len(DIRECTIONS)))).astype(np.float64)
     logs = np.log1p(rows)
-    odds = 0.9 * logs[:, 0] - 0.8 * logs[:, 1] + 0.5 * logs[:, 2] - 0.7 * logs[:, 3] + 1.2 * ((rows[:, 0] > 2) & (rows[:, 2] > 2)) - 1.5
+    odds = (
+        0.9 * logs[:, 0]
+        - 0.8 * logs[:, 1]
+        + 0.5 * logs[:, 2]
+        - 0.7 * logs[:, 3]
+        + 1.2 * ((rows[:, 0] > 2) & (rows[:, 2] > 2))
+        - 1.5
+    )
     converted = (rng.random(n) < expit(odds)).astype(np.int64)
     rows[rng.random(n) < 0.1, 4] = np.nan
     return rows, converted
@@ -64,7 +71,9 @@ rows_of_five = st.lists(values, min_size=5, max_size=5).map(np.array)
 
 
 @given(rows_of_five, st.sampled_from([0, 1, 3, 4]), values)
-def test_more_of_a_column_moves_the_margin_only_in_its_direction(fitted: Fitted, row: Floats, place: int, more: float) -> None:
+def test_more_of_a_column_moves_the_margin_only_in_its_direction(
+    fitted: Fitted, row: Floats, place: int, more: float
+) -> None:
     raised = row.copy()
     raised[place] += more
     low, high = fitted.ranking.margins(np.stack([row, raised]))
@@ -202,7 +211,11 @@ def test_the_curve_begins_with_the_scorecard_alone() -> None:
 
 
 def test_leaves_are_wide_enough_to_be_no_accident(fitted: Fitted) -> None:
-    counts = [leaf for tree in fitted.ranking.booster.dump_model()["tree_info"] for leaf in leaf_counts(tree["tree_structure"])]
+    counts = [
+        leaf
+        for tree in fitted.ranking.booster.dump_model()["tree_info"]
+        for leaf in leaf_counts(tree["tree_structure"])
+    ]
     assert min(counts) >= DEFAULTS["min_data_in_leaf"] * DEFAULTS["bagging_fraction"] / 2
 
 

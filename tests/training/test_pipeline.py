@@ -77,7 +77,9 @@ def test_the_promise_is_that_of_the_predictions(trained: Trained) -> None:
 def test_a_pql_is_who_reaches_the_cutoff(trained: Trained) -> None:
     decision = trained.artifact.decision
     assert isinstance(decision, Cutoff)
-    assert trained.predictions["is_pql"].tolist() == (trained.predictions["probability"] >= decision.probability).tolist()
+    assert (
+        trained.predictions["is_pql"].tolist() == (trained.predictions["probability"] >= decision.probability).tolist()
+    )
 
 
 def test_the_model_beats_both_the_base_rate_and_chance(trained: Trained) -> None:
@@ -157,7 +159,9 @@ def test_the_share_of_converters_is_what_a_count_of_events_finds(trained: Traine
 # --- the same again, and no look ahead --------------------------------------------------------
 
 
-def test_the_order_of_the_events_does_not_change_the_version(trained: Trained, demo_world: Demo, definition_text: str) -> None:
+def test_the_order_of_the_events_does_not_change_the_version(
+    trained: Trained, demo_world: Demo, definition_text: str
+) -> None:
     events, trials = frames(demo_world)
     again = dataset(events.sample(fraction=1.0, shuffle=True, seed=1), trials, parse(definition_text))
     assert train(again, definition_text, Settings()).artifact.version == trained.artifact.version
@@ -174,7 +178,9 @@ class Looked:
 @pytest.fixture(scope="module")
 def looked(trained: Trained, demo_world: Demo) -> Looked:
     one = trained.predictions.sample(frac=1.0, random_state=3).drop_duplicates("account")
-    when = pl.DataFrame({"user_id": one["lead_id"].tolist(), "as_of": [moment.to_pydatetime() for moment in one["as_of"]]})
+    when = pl.DataFrame(
+        {"user_id": one["lead_id"].tolist(), "as_of": [moment.to_pydatetime() for moment in one["as_of"]]}
+    )
     moments = when.join(demo_world.trials.select("user_id", "account_id"), on="user_id")
     return Looked(one, moments.select("user_id", "account_id", pl.col("as_of").cast(INSTANT)))
 
@@ -188,7 +194,9 @@ def rescored(trained: Trained, looked: Looked, events: pl.DataFrame, trials: pl.
     return scorer.score_leads(data.leads, data.logs(scorer.builder), which, as_of).probabilities.tolist()
 
 
-def test_without_all_that_came_later_the_predictions_are_the_same(trained: Trained, demo_world: Demo, looked: Looked) -> None:
+def test_without_all_that_came_later_the_predictions_are_the_same(
+    trained: Trained, demo_world: Demo, looked: Looked
+) -> None:
     """Each account's history ends at the moment at which one of its leads was looked at; nobody is known to convert after."""
     ends = looked.moments.select("account_id", "as_of")
     events = demo_world.events.join(ends, on="account_id").filter(pl.col("timestamp") < pl.col("as_of"))
@@ -200,7 +208,9 @@ def test_without_all_that_came_later_the_predictions_are_the_same(trained: Train
     assert found == looked.table["probability"].tolist()
 
 
-def test_events_exactly_at_the_moment_and_after_it_change_no_prediction(trained: Trained, demo_world: Demo, looked: Looked) -> None:
+def test_events_exactly_at_the_moment_and_after_it_change_no_prediction(
+    trained: Trained, demo_world: Demo, looked: Looked
+) -> None:
     names = pl.DataFrame({"event": demo_world.events["event"].unique().sort()})
     parts = [
         looked.moments.select("user_id", "account_id", timestamp=pl.col("as_of") + delay).join(names, how="cross")
@@ -211,7 +221,9 @@ def test_events_exactly_at_the_moment_and_after_it_change_no_prediction(trained:
     assert rescored(trained, looked, events, demo_world.trials) == looked.table["probability"].tolist()
 
 
-def test_events_just_before_the_moment_do_change_predictions(trained: Trained, demo_world: Demo, looked: Looked) -> None:
+def test_events_just_before_the_moment_do_change_predictions(
+    trained: Trained, demo_world: Demo, looked: Looked
+) -> None:
     more = looked.moments.select(
         "user_id", "account_id", timestamp=pl.col("as_of") - timedelta(microseconds=1), event=pl.lit("invite_accepted")
     )
@@ -225,14 +237,18 @@ def test_events_just_before_the_moment_do_change_predictions(trained: Trained, d
 
 def test_without_any_conversion_training_is_refused_with_what_to_do(demo_world: Demo, definition_text: str) -> None:
     data = converting(demo_world, definition_text, pl.lit(None))
-    with pytest.raises(Refusal, match=r"with 0 conversions; at least 20 .*Wait for more history, shorten the horizon") as refused:
+    with pytest.raises(
+        Refusal, match=r"with 0 conversions; at least 20 .*Wait for more history, shorten the horizon"
+    ) as refused:
         train(data, definition_text, Settings())
     assert refused.value.exit_code == 3
 
 
 def test_where_everybody_converts_training_is_refused_with_what_to_do(demo_world: Demo, definition_text: str) -> None:
     data = converting(demo_world, definition_text, pl.col("started_at") + timedelta(days=20))
-    with pytest.raises(Refusal, match=r"(\d+) mature leads with \1 conversions; .*20 that did not .*Wait for more history") as refused:
+    with pytest.raises(
+        Refusal, match=r"(\d+) mature leads with \1 conversions; .*20 that did not .*Wait for more history"
+    ) as refused:
         train(data, definition_text, Settings())
     assert refused.value.exit_code == 3
 
@@ -317,7 +333,11 @@ def test_most_of_what_can_be_known_is_known(known: Known) -> None:
     weight, outcomes = np.ones(len(table)), table["converted"].to_numpy()
     base, ours, best = (
         evaluate.log_loss(outcomes, found, weight)
-        for found in (np.full(len(weight), outcomes.mean()), table["probability"].to_numpy(), known.truth.clip(0, 0.999))
+        for found in (
+            np.full(len(weight), outcomes.mean()),
+            table["probability"].to_numpy(),
+            known.truth.clip(0, 0.999),
+        )
     )
     assert base - ours > 0.6 * (base - best)
 

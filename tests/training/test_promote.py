@@ -42,7 +42,9 @@ def shifted_version(trained: Trained, by: float) -> Trained:
     probability = trained.predictions["probability"]
     odds = np.log(probability / (1 - probability)) + by
     return replace(
-        trained, artifact=shifted(trained.artifact, by), predictions=trained.predictions.assign(probability=1 / (1 + np.exp(-odds)))
+        trained,
+        artifact=shifted(trained.artifact, by),
+        predictions=trained.predictions.assign(probability=1 / (1 + np.exp(-odds))),
     )
 
 
@@ -58,7 +60,9 @@ def test_the_first_version_is_promoted_with_what_it_gains(trained: Trained, hist
 
 
 @pytest.mark.parametrize("difference", [0.0, 0.01])
-def test_a_first_version_that_gains_nothing_is_not_promoted(trained: Trained, history: Dataset, difference: float) -> None:
+def test_a_first_version_that_gains_nothing_is_not_promoted(
+    trained: Trained, history: Dataset, difference: float
+) -> None:
     idle = replace(trained, against={"base_rate": Interval(difference, -0.1, 0.1)})
     verdict = judged(idle, None, history)
     assert not verdict.promote
@@ -82,7 +86,9 @@ def test_the_difference_named_is_that_of_both_on_the_same_trials(trained: Traine
     theirs = shifted_version(trained, 1.0).predictions["probability"]
     difference = log_loss(converted, ours) - log_loss(converted, theirs)
     why = judged(trained, shifted(trained.artifact, 1.0), history).why
-    found = re.search(r"log loss (\S+) against the champion, 95 % interval (\S+) to (\S+), on the same test trials", why)
+    found = re.search(
+        r"log loss (\S+) against the champion, 95 % interval (\S+) to (\S+), on the same test trials", why
+    )
     assert found is not None
     value, low, high = map(float, found.groups())
     assert value == pytest.approx(difference, abs=1e-4)
@@ -96,7 +102,9 @@ def test_the_version_in_service_is_not_promoted_again(trained: Trained, history:
     )
 
 
-def test_a_version_that_predicts_the_same_under_another_name_is_not_promoted(trained: Trained, history: Dataset) -> None:
+def test_a_version_that_predicts_the_same_under_another_name_is_not_promoted(
+    trained: Trained, history: Dataset
+) -> None:
     champion = replace(trained.artifact, training={**trained.artifact.training, "product": "Another"})
     assert champion.version != trained.artifact.version
     verdict = judged(trained, champion, history)

@@ -87,7 +87,10 @@ def worlds(draw: st.DrawFn) -> tuple[Leads, int]:
     ends = st.lists(st.one_of(st.just(NEVER), st.integers(0, 80 * DAY)), min_size=n, max_size=n)
     started = START + np.array(draw(times), np.int64)
     closed, converted = (
-        np.array([NEVER if after == NEVER else int(begin) + after for begin, after in zip(started, draw(ends), strict=True)], np.int64)
+        np.array(
+            [NEVER if after == NEVER else int(begin) + after for begin, after in zip(started, draw(ends), strict=True)],
+            np.int64,
+        )
         for _ in range(2)
     )
     return leads_of(started, closed, converted), START + draw(st.integers(0, 120 * DAY))

@@ -22,9 +22,7 @@ def table_of(started: Ints, account: Ints, converted: Ints, ages: tuple[int, ...
     as_of = started[lead] + np.tile(np.array(ages, np.int64), n) * DAY
     order = np.argsort(as_of, kind="stable")
     lead, as_of = lead[order], as_of[order]
-    return Snapshots(
-        lead, account[lead], as_of, started[lead], as_of + HORIZON, converted[lead], np.full(n * k, 1 / k)
-    )
+    return Snapshots(lead, account[lead], as_of, started[lead], as_of + HORIZON, converted[lead], np.full(n * k, 1 / k))
 
 
 def random_table(seed: int, n: int, per_account: float, share: float, days: int = 400) -> Snapshots:
@@ -146,13 +144,17 @@ def test_accounts_that_hardly_recur_are_kept_apart() -> None:
 
 def test_no_snapshot_at_all_is_refused_with_what_to_do() -> None:
     none = np.zeros(0, np.int64)
-    with pytest.raises(Refusal, match=r"no snapshot has a known outcome yet\. Wait .*, shorten the horizon, or score earlier"):
+    with pytest.raises(
+        Refusal, match=r"no snapshot has a known outcome yet\. Wait .*, shorten the horizon, or score earlier"
+    ):
         split(table_of(none, none, none))
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.0, "0 conversions"), (1.0, r"(\d+) mature leads with \1 conversions")])
 def test_one_outcome_only_is_refused_with_what_to_do(share: float, found: str) -> None:
-    with pytest.raises(NotEnoughData, match=rf"training part.*{found}.*at least {MIN_CLASS} .*Wait .*shorten .*move --test-from"):
+    with pytest.raises(
+        NotEnoughData, match=rf"training part.*{found}.*at least {MIN_CLASS} .*Wait .*shorten .*move --test-from"
+    ):
         split(random_table(1, 1_000, 1.0, share))
 
 
@@ -163,7 +165,9 @@ def with_conversions(older: int, newer: int) -> Snapshots:
     return table_of(started, np.arange(1_200), converted)
 
 
-@pytest.mark.parametrize(("older", "newer", "part"), [(MIN_CLASS - 1, 50, "training part"), (50, MIN_CLASS - 1, "test part")])
+@pytest.mark.parametrize(
+    ("older", "newer", "part"), [(MIN_CLASS - 1, 50, "training part"), (50, MIN_CLASS - 1, "test part")]
+)
 def test_too_few_conversions_are_refused_by_the_name_of_the_part(older: int, newer: int, part: str) -> None:
     with pytest.raises(NotEnoughData, match=rf"^{part} \(tested from .*{MIN_CLASS - 1} conversions"):
         split(with_conversions(older, newer), START + 200 * DAY)

@@ -1,0 +1,163 @@
+"""The report says what was found, loudly where it is bad, and never lets a text of others become markup."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from features.errors import Refusal
+from features.rejections import Rejection
+from serving.scoring.decision import NoCutoff
+from training import evaluate, figures
+from training.report import number, percent, render, render_refusal
+
+if TYPE_CHECKING:
+    from features.dataset import Dataset
+    from training.pipeline import Trained
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"' & {{ 7*7 }}"
+WHY = "Promoted: better than version 3 on the same test trials."
+
+
+@pytest.fixture(scope="module")
+def page(trained: Trained, history: Dataset) -> str:
+    return render(trained, history, trained.artifact.version, WHY)
+
+
+def text_of_page(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<(style|svg).*?</\1>", " ", page, flags=re.S)))
+
+
+def test_every_figure_stands_in_the_page_with_its_interval(page: str, trained: Trained) -> None:
+    words = text_of_page(page)
+    for figure in trained.figures.values():
+        assert number(figure.value) in words
+        assert f"{number(figure.low)} to {number(figure.high)}" in words
+
+
+def test_the_headline_says_the_promise_and_what_became_of_it(page: str, trained: Trained) -> None:
+    kept = trained.promise.precision
+    assert kept is not None
+    headline = re.search(r"<h1[^>]*>(.*?)</h1>", page, re.S)
+    assert headline is not None
+    assert f"at least {100 * trained.promise.asked_for:.3g} convert" in headline[1]
+    assert f"{100 * kept.value:.0f} of 100 did" in headline[1]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
+    assert "<script" not in page
+    assert not re.search(r"(src|href)\s*=\s*[\"']?\s*(https?:)?//", page)
+    assert not re.search(r"url\((?!#)", page)
+    assert "@import" not in page
+
+
+def test_every_picture_has_a_caption_and_ids_of_its_own(page: str) -> None:
+    figures_shown = re.findall(r"<figure.*?</figure>", page, re.S)
+    assert len(figures_shown) >= 6
+    assert all(re.search(r"<figcaption[^>]*>\s*\S", one) for one in figures_shown)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_the_same_version_gives_the_same_bytes(page: str, trained: Trained, history: Dataset) -> None:
+    assert render(trained, history, trained.artifact.version, WHY) == page
+
+
+def test_hostile_words_stay_words(trained: Trained, history: Dataset) -> None:
+    refused = Rejection("events", HOSTILE, 3, (HOSTILE,))
+    artifact = replace(
+        trained.artifact, definition_text=trained.artifact.definition_text.replace("Corkboard", "X" + "</h1>")
+    )
+    tricked = replace(trained, artifact=artifact, weights=[(HOSTILE, 2.0), *trained.weights])
+    page = render(tricked, replace(history, rejections=(refused,)), HOSTILE, HOSTILE)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "X</h1>" not in page
+    assert "{{ 7*7 }}" in page.replace("&#34;", '"')
+    assert "&lt;script&gt;" in page
+
+
+def test_no_cutoff_is_said_first_and_why(trained: Trained, history: Dataset) -> None:
+    decision = NoCutoff(0.3, 0.9, "of the 30 highest-scored leads only 5 converted.")
+    predictions = trained.predictions.assign(is_pql=False)
+    without = replace(
+        trained,
+        artifact=replace(trained.artifact, decision=decision),
+        predictions=predictions,
+        promise=evaluate.promise(predictions, decision),
+    )
+    page = render(without, history, None, "Promoted.")
+    headline = re.search(r"<h1[^>]*>(.*?)</h1>", page, re.S)
+    assert headline is not None
+    assert "no cutoff" in headline[1]
+    assert "Of the 30 highest-scored leads only 5 converted." in text_of_page(page)
+
+
+def test_no_signal_is_said_first(trained: Trained, history: Dataset) -> None:
+    page = render(replace(trained, refusal=Refusal("no signal: chance explains it.")), history, None, "Not promoted.")
+    headline = re.search(r"<h1[^>]*>(.*?)</h1>", page, re.S)
+    assert headline is not None
+    assert "No signal" in headline[1]
+
+
+def test_a_broken_promise_is_not_called_kept(trained: Trained, history: Dataset) -> None:
+    broken = replace(trained.promise, precision=evaluate.Interval(0.1, 0.05, 0.15))
+    page = render(replace(trained, promise=broken), history, None, WHY)
+    assert "The promise was not kept" in page
+
+
+def test_a_refusal_says_why_and_what_was_seen(history: Dataset) -> None:
+    page = render_refusal(Refusal("12 mature leads with 0 conversions. Wait for more history."), history)
+    words = text_of_page(page)
+    assert "12 mature leads with 0 conversions" in words
+    assert f"{len(history.events):,}" in words
+    assert f"{len(history.trials):,}" in words
+
+
+def test_a_refusal_without_data_still_says_why() -> None:
+    assert "nothing to learn from" in render_refusal(Refusal("nothing to learn from."), None)
+
+
+def test_what_became_of_the_leads_adds_up(page: str, history: Dataset) -> None:
+    table = re.search(r"What became of each lead.*?</table>", page, re.S)
+    assert table is not None
+    counts = [int(one.replace(",", "")) for one in re.findall(r"<td[^>]*>\s*([\d,]+)\s*</td>", table[0])]
+    assert sum(counts[:-1]) == counts[-1] == len(history.trials)
+
+
+@pytest.mark.parametrize("flagged", [True, False], ids=["all PQL", "none PQL"])
+def test_pictures_hold_for_the_extremes(trained: Trained, history: Dataset, *, flagged: bool) -> None:
+    predictions = trained.predictions.assign(is_pql=flagged)
+    promise = evaluate.promise(predictions, trained.artifact.decision)
+    page = render(replace(trained, predictions=predictions, promise=promise), history, None, WHY)
+    assert "nan" not in text_of_page(page).lower().split()
+
+
+def test_pictures_hold_for_a_handful_of_leads(trained: Trained, history: Dataset) -> None:
+    won = trained.predictions["converted"].to_numpy()
+    few = np.concatenate([np.flatnonzero(won == 1)[:2], np.flatnonzero(won == 0)[:6]])
+    some = trained.predictions.iloc[np.sort(few)].reset_index(drop=True)
+    curve = figures.reliability_of(some)
+    assert (np.diff(curve.observed) >= 0).all()
+    assert 0 <= curve.inside <= 1
+    flags = figures.precision_curve(some, history.definition.cutoff)
+    assert flags.flagged[-1] == some["lead_id"].nunique()
+    assert flags.caught[-1] == 1
+    assert figures.reliability(curve).startswith("<svg")
+
+
+def test_the_reliability_band_holds_a_score_that_is_right(trained: Trained) -> None:
+    rng = np.random.default_rng(3)
+    p = trained.predictions["probability"].to_numpy()
+    right = trained.predictions.assign(converted=(rng.random(len(p)) < p).astype(int))
+    wrong = trained.predictions.assign(converted=(rng.random(len(p)) < p**2).astype(int))
+    assert figures.reliability_of(right).inside > 0.6
+    assert figures.reliability_of(wrong).inside < 0.5
+
+
+def test_percentages_are_said_as_people_say_them() -> None:
+    assert [percent(share) for share in (0.0, 0.0034, 0.0996, 0.5, 1.0)] == ["0%", "0.3%", "10%", "50%", "100%"]
