@@ -134,7 +134,7 @@ def test_train_writes_a_version_with_its_evidence(journey: Journey) -> None:
     assert told["version"] == artifact.version
     assert sorted(path.name for path in (out / "artifact").iterdir()) == sorted(FILES)
     assert artifact.definition_text == (journey.folder / "pql.yaml").read_text(encoding="utf-8")
-    metrics = json.loads((out / "metrics.json").read_text(), parse_constant=lambda text: pytest.fail(text))
+    metrics = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert metrics["version"] == artifact.version
     assert metrics["figures"] == pytest.approx(told["figures"])
     assert 0.5 < metrics["figures"]["auc_low"] < metrics["figures"]["auc"] < metrics["figures"]["auc_high"] <= 1
@@ -206,12 +206,9 @@ def test_every_name_of_a_model_and_every_format_gives_the_same_scores(
     result = fine("score", tables[0], "--trials", tables[1], "--model", model, "-o", out)
     expected = pl.read_parquet(journey.folder / "leads.parquet")
     assert f"{len(expected)} open trials scored as of" in result.stdout
-    path = journey.folder / out
-    found = (
-        pl.read_csv(path)
-        if ending == "csv"
-        else pl.read_ndjson(gzip.open(path).read() if ending[-2:] == "gz" else path)
-    )
+    content = (journey.folder / out).read_bytes()
+    plain = gzip.decompress(content) if ending.endswith("gz") else content
+    found = pl.read_csv(plain) if ending == "csv" else pl.read_ndjson(plain)
     assert found["lead_id"].to_list() == expected["lead_id"].to_list()
     assert found["probability"].to_list() == expected["probability"].to_list()
 
@@ -307,9 +304,10 @@ def test_without_signal_the_version_is_registered_but_not_promoted(
     journey: Journey, small: Demo, definition_text: str, tmp_path: Path
 ) -> None:
     """Conversions given out by lot: there is nothing to find."""
-    opened = small.trials["started_at"]
-    wait = (small.trials["converted_at"] - opened).shuffle(seed=3)
-    drawn = small.trials.with_columns(converted_at=opened + wait, closed_at=pl.lit(None, pl.Datetime("us", "UTC")))
+    fewer = small.trials.gather_every(2)
+    opened = fewer["started_at"]
+    wait = (fewer["converted_at"] - opened).shuffle(seed=3)
+    drawn = fewer.with_columns(converted_at=opened + wait, closed_at=pl.lit(None, pl.Datetime("us", "UTC")))
     drawn = drawn.with_columns(company_size=drawn["company_size"].shuffle(seed=5), email=pl.lit("a@b.example"))
     drawn.write_parquet(tmp_path / "trials.parquet")
     kept = small.events.filter(
@@ -365,7 +363,7 @@ BAD_EVENTS = [
     (
         "events.csv",
         GOOD.replace("2026-01-02T00:00:00Z", "soon"),
-        r"events: no usable row\. .*timestamp is no time with a zone",
+        r"events: no usable row\. .*timestamp is no time with a zone|events: must have at least one usable row",
     ),
 ]
 

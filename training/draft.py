@@ -76,7 +76,10 @@ def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) ->
         Where a table lacks a column that is needed, times carry no zone, or too few leads did anything.
     """
     need("events", events, ("user_id", "event", "timestamp"))
-    events = _timed(events.filter(~blank("event")), ("timestamp",))
+    named = events.filter(~blank("event"))
+    events = _timed(named, ("timestamp",)).drop_nulls("timestamp") if len(named) else named
+    if not len(events):
+        raise InvalidInput.empty("events")
     if trials is not None:
         need("trials", trials, ("user_id", "started_at"))
         trials = _timed(trials, ("started_at", "ends_at", "closed_at", "converted_at"))

@@ -49,8 +49,8 @@ _STYLE: Final[dict[str, Any]] = {
 class Reliability:
     """How often leads of each score converted, beside what chance does to a score that is exactly right.
 
-    `scores`, `observed`, `low` and `high` are float64 arrays of shape (m,), ascending; `inside` is the share of leads where
-    `observed` lies between the 5th and the 95th percentile of the simulated scores.
+    `scores`, `observed`, `low` and `high` are float64 arrays of shape (m,), ascending; `inside` is the share of snapshots
+    where `observed` lies between `low` and `high`, the 5th and the 95th percentile of what was simulated.
     """
 
     scores: Floats
@@ -63,7 +63,7 @@ class Reliability:
 
 
 def reliability_of(predictions: pd.DataFrame) -> Reliability:
-    """Return the isotonic reliability curve of test predictions (CORP, Dimitriadis et al. 2021), each snapshot weighing the same."""
+    """Return the isotonic reliability curve of test predictions (CORP, Dimitriadis et al. 2021)."""
     probabilities, weight = predictions["probability"].to_numpy(np.float64), row_weights(predictions)
     levels, place = np.unique(probabilities, return_inverse=True)
     mass = np.bincount(place, weight)
@@ -161,12 +161,11 @@ def bars(rows: Sequence[Bar]) -> str:
         axes = figure.subplots()
         axes.barh(range(len(rows)), [row.share for row in rows], color=ACCENT, height=0.62)
         axes.set_yticks(range(len(rows)), labels=[row.label for row in rows], color=INK)
-        widest = max(row.share for row in rows) or 1.0
+        widest = max((row.share for row in rows), default=0.0) or 1.0
         for place, row in enumerate(rows):
-            axes.text(
-                row.share + 0.015 * widest, place, f"{row.share:.0%}  {row.note}", va="center", color=MUTED, size=8.5
-            )
-        axes.set(xlim=(0, 1.55 * widest), ylim=(len(rows) - 0.4, -0.6))
+            share = f"{row.share:.0%}" if row.share >= 0.01 else "< 1%"
+            axes.text(row.share + 0.015 * widest, place, f"{share} · {row.note}", va="center", color=MUTED, size=8.5)
+        axes.set(xlim=(0, 1.45 * widest), ylim=(len(rows) - 0.4, -0.6))
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(left=False, bottom=False, labelbottom=False)
 
@@ -175,11 +174,10 @@ def bars(rows: Sequence[Bar]) -> str:
 
 def reliability(curve: Reliability) -> str:
     """Return the reliability diagram, zoomed into low rates, above a histogram of the leads' scores."""
-    top = min(1.0, 1.08 * max(curve.scores[-1], curve.observed[-1], curve.high[-1]))
-    bottom = 0.0 if curve.scores[0] < 0.2 else 0.95 * min(curve.scores[0], curve.observed[0], curve.low[0])
+    bottom, top = _zoom(curve)
     # Roots draw low rates apart as logarithms do, and have a place for zero.
     roots = {"functions": (lambda x: np.sqrt(np.maximum(x, 0)), np.square)}
-    marks = (0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1)
+    marks = np.linspace(0, 1, 11) if bottom else (0, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1)
     ticks = [tick for tick in marks if bottom <= tick <= top]
 
     def draw(figure: Figure) -> None:
@@ -193,11 +191,19 @@ def reliability(curve: Reliability) -> str:
         edges = (np.linspace(np.sqrt(bottom), np.sqrt(top), 41) ** 2).tolist()
         below.hist(curve.probabilities, edges, weights=curve.weight, color=MUTED, rwidth=0.8)
         below.set(xlabel="score: probability to convert", xticks=ticks, yticks=[])
-        below.set_title("Where the leads are", color=MUTED)
+        below.set_title("Where the scores are", color=MUTED)
         for axis in (above.yaxis, below.xaxis):
             _percents(axis)
 
     return _picture("reliability", 5.2, draw, 5.6)
+
+
+def _zoom(curve: Reliability) -> tuple[float, float]:
+    """Return the limits of both axes: all scores, and what became of all but the lowest and the highest few."""
+    few = np.quantile(curve.probabilities, [0.005, 0.995])
+    seen = [*np.interp(few, curve.scores, curve.observed), curve.scores[0], curve.scores[-1]]
+    lowest = 0.95 * float(min(seen))
+    return (0.0 if lowest < 0.2 else lowest), min(1.0, 1.1 * float(max(seen)))
 
 
 def cutoff(curve: PrecisionCurve, promise: Promise) -> str:
@@ -213,7 +219,8 @@ def cutoff(curve: PrecisionCurve, promise: Promise) -> str:
             textcoords="offset points", ha="right",
         )  # fmt: skip
         below.plot(curve.flagged, curve.caught, color=ACCENT, linewidth=2)
-        above.set(ylim=(0, 1.02), title="Share of flagged leads that converted")
+        tallest = max(1.25 * promise.asked_for, float(curve.precision.max()))
+        above.set(ylim=(0, min(1.02, 1.1 * tallest)), title="Share of flagged leads that converted")
         below.set(ylim=(0, 1.02), xlim=(0, 1.01 * curve.flagged[-1]), title="Share of all converters that are flagged")
         below.set_xlabel("leads flagged, the highest scores first")
         below.xaxis.set_major_formatter(lambda n, _: f"{n:,.0f}")
@@ -293,7 +300,7 @@ def ahead(spans: Floats, horizon: float) -> str:
             xycoords=("data", "axes fraction"), textcoords="offset points", va="top",
         )  # fmt: skip
         axes.set(xlim=(0, horizon), title="PQLs that converted", xlabel="days from becoming a PQL to converting")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
     return _picture("ahead", 2.1, draw)
 
@@ -360,7 +367,7 @@ def learning(curve: Floats, trees: int) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.plot(range(len(curve)), curve, color=MUTED, linewidth=1.5)
-        _mark(axes, trees, float(curve[min(trees, len(curve) - 1)]), f"{trees} trees kept")
+        axes.plot([trees], curve[[min(trees, len(curve) - 1)]], "o", color=ACCENT, markersize=7)
         axes.set(xlabel="trees", title="Log loss on leads held out (lower is better)")
         axes.margins(y=0.2)
 

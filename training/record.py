@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import polars as pl
 
 from features.dataset import Dataset
 from features.errors import Refusal
+from serving.scoring.artifact import FILES
 from serving.scoring.decision import Cutoff
 from training.evaluate import METRICS, PREDICTION_COLUMNS
 from training.pipeline import Trained
 
-PREDICTIONS, METRICS_FILE, REPORT = "test_predictions.parquet", "metrics.json", "report.html"
+PREDICTIONS, METRICS_FILE, REPORT, ARTIFACT = "test_predictions.parquet", "metrics.json", "report.html", "artifact"
+WRITTEN = (REPORT, METRICS_FILE, PREDICTIONS, ARTIFACT)
+"""All that a training leaves in its folder; anything else there is somebody's own."""
 
 
 def figures(trained: Trained) -> dict[str, float]:
@@ -67,7 +71,7 @@ def digest(data: Dataset) -> str:
 def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
     """Write everything of a version but the report, into a folder made new; returns the folder."""
     fresh(folder)
-    trained.artifact.save(folder / "artifact")
+    trained.artifact.save(folder / ARTIFACT)
     write_predictions(trained.predictions, folder)
     facts = {
         "version": trained.artifact.version,
@@ -98,9 +102,11 @@ def _verdicts(trained: Trained) -> dict[str, Any]:
 
 
 def fresh(folder: Path) -> None:
-    """Make a folder anew; only one that an earlier training wrote is cleared."""
-    if (folder / METRICS_FILE).exists():
-        shutil.rmtree(folder)
+    """Make a folder, or take out of it what an earlier training wrote; anything else in it stays."""
+    for name in (REPORT, METRICS_FILE, PREDICTIONS, *(f"{ARTIFACT}/{file}" for file in FILES)):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it is not there, or holds what is not ours
+        (folder / ARTIFACT).rmdir()
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -119,5 +125,14 @@ def write_predictions(predictions: pd.DataFrame, folder: Path) -> None:
 def write_metrics(facts: Mapping[str, Any], data: Dataset, folder: Path) -> None:
     """Write metrics.json, with what was refused of the input beside the figures."""
     refused = [asdict(rejection) for rejection in data.rejections]
-    text = json.dumps({**facts, "rejections": refused}, indent=1, default=float)
-    (folder / METRICS_FILE).write_text(text.replace("NaN", "null") + "\n", encoding="utf-8")
+    text = json.dumps(_nullable({**facts, "rejections": refused}), indent=1, default=float, allow_nan=False)
+    (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _nullable(value: Any) -> Any:
+    """Return plain data with None for what is not a finite number, which JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {key: _nullable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nullable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -158,22 +158,23 @@ def _tiles(trained: Trained) -> Iterator[Tile]:
     yield Tile(f"{test['leads']:,}", "later leads judged it", f"{test['converted']:,} of them converted")
 
 
-# For each figure of calibration: the right value, and what an interval around, below and above it says.
+# For each figure of calibration: the right value, and what an interval around, below and above it says of the scores.
 _CALIBRATION: Final = {
-    "observed_to_expected": (1, "Right on average", "Too high on average", "Too low on average"),
+    "observed_to_expected": (1, "On average they look right", "On average they are too high", "On average they are too low"),
     "calibration_slope": (
-        1, "As far apart as they should be", "Overconfident: high scores are too high, low ones too low",
-        "Too timid: high scores should be higher, low ones lower",
+        1, "They look as far apart as they should be", "They are overconfident: high ones are too high, low ones too low",
+        "They are too timid: high ones should be higher, low ones lower",
     ),
     "calibration_intercept": (
-        0, "Not shifted", "Shifted up, so leads convert less than told", "Shifted down, so leads convert more",
+        0, "They do not look shifted", "They are shifted up: leads convert less than told",
+        "They are shifted down: leads convert more than told",
     ),
 }  # fmt: skip
 _NAMES: Final = {
     "auc": ("AUC", "how often a converter is ranked above another lead; a coin has 0.5"),
     "average_precision": (
         "average precision",
-        "share of converters above each converter, on average; higher is better",
+        "share of converters among the leads down to each converter, on average; higher is better",
     ),
     "log_loss": ("log loss", "how much the outcomes surprised the score; lower is better"),
     "brier": ("Brier score", "mean squared error of the probability; lower is better"),
@@ -192,7 +193,7 @@ def _calibration(trained: Trained) -> Iterator[str]:
         found = trained.figures[name]
         says = around if right in found else below if found.high < right else above
         holds = "contains" if right in found else "does not contain"
-        yield f"{says}: {_NAMES[name][0]} is {number(found.value)}, and its interval {_between(found)} {holds} {right}."
+        yield f"{says} ({_NAMES[name][0]} {number(found.value)}; the interval {_between(found)} {holds} {right})."
 
 
 def _comparison(way: str, gain: Interval) -> str:
@@ -290,16 +291,20 @@ def _days(trained: Trained, data: Dataset) -> dict[str, Any]:
     ]
     new = first["trial_day"].value_counts()
     ages = [
-        figures.Day(float(str(day)), _auc(group), int(new.get(day, 0)))
-        for day, group in table.groupby("trial_day", sort=True)
+        figures.Day(day, _auc(table[table["trial_day"] == day]), int(new.get(day, 0)))
+        for day in np.unique(table["trial_day"].to_numpy(np.float64)).tolist()
     ]
     ahead = first["left"][first["converted"] == 1].to_numpy(np.float64)
     horizon = trained.artifact.definition.conversion.horizon / DAY
     return {
-        "days": figures.days(ages) if len(ages) > 1 else None, "only_day": number_words(ages[0].day),
+        "days": figures.days(ages) if len(ages) > 1 else None, "only_day": _moment(ages[0].day),
         "ahead": figures.ahead(ahead, horizon) if len(ahead) else None, "ahead_count": len(ahead),
         "ahead_median": float(np.median(ahead)) if len(ahead) else 0.0,
     }  # fmt: skip
+
+
+def _moment(day: float) -> str:
+    return f"{number_words(day)} days after they began" if day else "when they begin"
 
 
 def _days_left(trained: Trained, data: Dataset) -> Floats:
@@ -344,7 +349,7 @@ def _fates(data: Dataset, table: Snapshots, parts: Split | None) -> list[tuple[s
     used = {name: getattr(parts, name, None) for name in _PARTS}
     fates = [(_PARTS[name], len(np.unique(table.lead[rows]))) for name, rows in used.items() if rows is not None]
     rest = int(known.sum()) - sum(n for _, n in fates)
-    spare = "Outcome known, but it came after the next part had begun, or a colleague is in a later part"
+    spare = "Outcome known, but only after the next part began, or the account is in a later part: kept out"
     first = leads.started_at + age
     won = ~known & (leads.converted_at < first)
     over = ~known & ~won & (leads.closed_at < first)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from features.dataset import Dataset, dataset
 from features.definition import load
-from features.errors import Refusal
+from features.errors import ArtifactError, Refusal
 from features.rejections import Rejection
 from features.sources import files
 from features.times import parse_instant
@@ -53,14 +53,15 @@ def _with_zone(text: str) -> str:
 
 def _finished(trained: Trained, data: Dataset, out: Path, progress: Callable[[str], None]) -> Outcome:
     progress("comparing with the champion")
-    verdict = judge(trained, tracking.champion(), data, seed=0)
+    verdict = _compared(trained, data)
     folder = record.write_trained(trained, data, out)
     page = report.render(trained, data, trained.artifact.version, verdict.why)
     (folder / record.REPORT).write_text(page, encoding="utf-8")
     progress("logging and registering in MLflow")
     number = tracking.log(
-        folder, record.parameters(trained), record.figures(trained), record.digest(data), trained.artifact
-    )
+        folder, record.WRITTEN, record.parameters(trained), record.figures(trained), record.digest(data),
+        trained.artifact,
+    )  # fmt: skip
     assert number is not None  # there is an artifact, so there is a version
     # The alias moves last: a run that dies before leaves the old champion in service, whole.
     if verdict.promote:
@@ -70,9 +71,18 @@ def _finished(trained: Trained, data: Dataset, out: Path, progress: Callable[[st
     return Outcome(folder, trained, number, verdict, data.rejections, trained.refusal)
 
 
+def _compared(trained: Trained, data: Dataset) -> Verdict:
+    try:
+        return judge(trained, tracking.champion(), data, seed=0)
+    except ArtifactError as error:
+        # After an upgrade, or where its files were damaged, training anew is the only way out.
+        verdict = judge(trained, None, data, seed=0)
+        return Verdict(verdict.promote, f"{verdict.why} The champion cannot be loaded: {error}")
+
+
 def _refused(refusal: Refusal, data: Dataset, out: Path, progress: Callable[[str], None]) -> Outcome:
     folder = record.write_refusal(refusal, data, out)
     (folder / record.REPORT).write_text(report.render_refusal(refusal, data), encoding="utf-8")
     progress("logging the refusal in MLflow")
-    tracking.log(folder, {"refusal": str(refusal)}, {}, record.digest(data), None)
+    tracking.log(folder, record.WRITTEN, {"refusal": str(refusal)}, {}, record.digest(data), None)
     return Outcome(folder, None, None, Verdict(promote=False, why=f"Not promoted: {refusal}"), data.rejections, refusal)

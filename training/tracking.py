@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -58,9 +58,10 @@ def _mlflow() -> Iterator[Any]:
 
 
 def log(
-    folder: Path, parameters: Mapping[str, Any], figures: Mapping[str, float], digest: str, artifact: Artifact | None
-) -> int | None:
-    """Log a run with every file of `folder`, register its artifact, and return the new version's number.
+    folder: Path, written: Sequence[str], parameters: Mapping[str, Any], figures: Mapping[str, float], digest: str,
+    artifact: Artifact | None,
+) -> int | None:  # fmt: skip
+    """Log a run with what a training wrote into `folder`, register its artifact, and return the new version's number.
 
     A refusal that left no model is logged too, and has no version (None).
     """
@@ -70,7 +71,9 @@ def log(
             mlflow.log_params({key: str(value)[:500] for key, value in parameters.items()})
             mlflow.log_metrics({key: value for key, value in figures.items() if not math.isnan(value)})
             mlflow.set_tag("data_digest", digest)
-            mlflow.log_artifacts(str(folder))
+            # By name: the folder may hold what is not ours to copy.
+            for path in (folder / name for name in written if (folder / name).exists()):
+                mlflow.log_artifacts(path, path.name) if path.is_dir() else mlflow.log_artifact(path)
             if artifact is None:
                 return None
             # It tells the terminal of each registration; what we say ourselves is enough.

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from features.errors import ArtifactError
 from features.windows import Floats
-from serving.scoring import artifact as module
 from serving.scoring.artifact import BOOSTER, DEFINITION, FILES, SCORER, load
 from serving.scoring.scorer import Scorer
 
@@ -45,7 +44,7 @@ def unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
     def reached(*_: object, **__: object) -> None:
         pytest.fail("LightGBM was given the text of a folder that must be refused")
 
-    monkeypatch.setattr(module.lgb, "Booster", reached)
+    monkeypatch.setattr("serving.scoring.artifact.lgb.Booster", reached)
 
 
 def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -79,7 +78,7 @@ def test_the_folder_holds_three_files_of_plain_text_and_no_pickle(model_folder: 
     for name in FILES:
         content = (model_folder / name).read_bytes()
         text = content.decode("utf-8")
-        assert text.isprintable() or set(text) - set(filter(str.isprintable, text)) <= {"\n", "\t"}
+        assert {letter for letter in text if not letter.isprintable()} <= {"\n", "\t"}
         with pytest.raises(Exception, match=r".*"):
             pickle.loads(content)
 

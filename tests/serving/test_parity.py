@@ -164,11 +164,11 @@ def tables(events: list[dict[str, Any]], lead: dict[str, Any]) -> tuple[pl.DataF
          "company_size": None, "source": None, "email": None},
     ]  # fmt: skip
     texts = {"message_id": pl.String, "properties": pl.String}
-    kinds = {
+    kinds: dict[str, pl.DataType] = {
         "converted_at": pl.Datetime("us", "UTC"),
-        "source": pl.String,
-        "email": pl.String,
-        "company_size": pl.Float64,
+        "source": pl.String(),
+        "email": pl.String(),
+        "company_size": pl.Float64(),
     }
     return pl.DataFrame(rows, schema_overrides=texts), pl.DataFrame(people, schema_overrides=kinds)
 

@@ -255,7 +255,7 @@ def test_it_does_not_start_on_a_model_that_must_not_be_served(
 ) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "bad")
     damage(folder)
-    monkeypatch.setattr(pql.subprocess, "Popen", lambda *_, **__: pytest.fail("the server was started"))
+    monkeypatch.setattr("pql.subprocess.Popen", lambda *_, **__: pytest.fail("the server was started"))
     result = CliRunner().invoke(pql.main, ["serve", "--model", str(folder)])
     assert result.exit_code == 2
     assert result.stdout == ""

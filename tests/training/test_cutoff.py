@@ -159,7 +159,7 @@ def true_precision(population: World) -> "FirstFlagPrecision":
 
 @dataclass(frozen=True)
 class FirstFlagPrecision:
-    """The share of first-flagged leads that convert, for any threshold: row i is the first flag of thresholds in (before, score]."""
+    """The share of first-flagged leads that convert; row i is the first flag for thresholds in (before, score]."""
 
     scores: Floats
     won_from_score: Floats
@@ -256,7 +256,7 @@ def test_the_evidence_is_what_a_recount_finds(worlds: list[World], decisions: li
 @pytest.mark.parametrize("share", [0.1, 0.29])
 def test_pure_noise_is_hardly_ever_certified(share: float) -> None:
     rng = np.random.default_rng(4)
-    lead, n = np.arange(LEADS), 200
+    lead, n = np.arange(LEADS), 100
     found = [
         choose_cutoff(rng.random(LEADS), table_of(lead, (rng.random(LEADS) < share).astype(np.int64)), POLICY)
         for _ in range(n)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ from features.durations import DAY
 from features.errors import InvalidInput
 from features.matrix import FeatureBuilder
 from features.sources import files
-from features.times import parse_instant
+from features.times import INSTANT, parse_instant
 from training.demo import Demo
 from training.draft import MIN_LEADS, Look, Options, draft, look
 from training.pipeline import Settings, train
@@ -39,25 +40,21 @@ def drafted(
     return seen, text, parse(text)
 
 
+EVENTS = {
+    "user_id": pl.String(), "account_id": pl.String(), "event": pl.String(), "timestamp": INSTANT, "properties": pl.String(),
+}  # fmt: skip
+
+
 def events_of(
     names: Sequence[str], leads: int = MIN_LEADS, delay: timedelta = timedelta(hours=1), properties: str | None = None
 ) -> pl.DataFrame:
     """Every lead does every event once, one after the other."""
     rows = [
-        {
-            "user_id": f"u{i}",
-            "account_id": f"a{i}",
-            "event": name,
-            "timestamp": START + delay * (place + 1),
-            "properties": properties,
-        }
+        (f"u{i}", f"a{i}", name, START + delay * (place + 1), properties)
         for i in range(leads)
         for place, name in enumerate(names)
     ]
-    schema = {
-        "user_id": pl.String, "account_id": pl.String, "event": pl.String, "timestamp": pl.Datetime("us", "UTC"), "properties": pl.String,
-    }  # fmt: skip
-    return pl.DataFrame(rows, schema=schema)
+    return pl.DataFrame(rows, schema=EVENTS, orient="row")
 
 
 def trials_of(
@@ -180,7 +177,7 @@ def test_the_most_widely_done_events_are_kept_where_there_are_too_many() -> None
 
 
 def test_where_hardly_anybody_did_anything_there_is_nothing_to_draft() -> None:
-    with pytest.raises(InvalidInput, match="nothing to draft. Give a longer history"):
+    with pytest.raises(InvalidInput, match=r"nothing to draft\. Give a longer history"):
         look(events_of(["login"], leads=MIN_LEADS - 1), None, Options())
 
 
@@ -351,6 +348,11 @@ def test_the_share_asked_for_is_worth_a_reps_time() -> None:
 needs_public_data = pytest.mark.skipif(not SHARED.exists(), reason="the public data sets are not on this machine")
 
 
+@cache
+def public(name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return files.read(SHARED / name / "events.parquet"), files.read(SHARED / name / "trials.parquet")
+
+
 def without_task(text: str) -> list[str]:
     """Lines but those in which a task differs from what the data suggests."""
     return [line for line in text.splitlines() if not line.strip().startswith(("horizon:", "score_at:", "length:"))]
@@ -359,21 +361,17 @@ def without_task(text: str) -> list[str]:
 @needs_public_data
 @pytest.mark.parametrize("task", TASKS)
 def test_an_example_is_what_is_drafted_from_its_data_but_for_the_task(task: str) -> None:
-    folder = SHARED / TASKS[task][0]
     example = (ROOT / "examples" / f"{task}.yaml").read_text(encoding="utf-8")
-    options = Options(product=parse(example).product)
-    text = drafted(files.read(folder / "events.parquet"), files.read(folder / "trials.parquet"), options)[1]
+    text = drafted(*public(TASKS[task][0]), Options(product=parse(example).product))[1]
     assert without_task(text) == without_task(example)
 
 
 @needs_public_data
 @pytest.mark.parametrize("task", TASKS)
 def test_an_example_trains_on_its_data(task: str) -> None:
-    folder, test_from = SHARED / TASKS[task][0], TASKS[task][1]
     text = (ROOT / "examples" / f"{task}.yaml").read_text(encoding="utf-8")
-    data = dataset(files.read(folder / "events.parquet"), files.read(folder / "trials.parquet"), parse(text))
-    moment = parse_instant(f"{test_from}T00:00:00Z", "test_from")
-    trained = train(data, text, Settings(moment))
+    moment = parse_instant(f"{TASKS[task][1]}T00:00:00Z", "test_from")
+    trained = train(dataset(*public(TASKS[task][0]), parse(text)), text, Settings(moment))
     assert trained.refusal is None
     assert trained.figures["auc"].value > 0.6
     assert trained.against["base_rate"].value < 0

@@ -14,8 +14,8 @@ from training.draft_words import event_phrase, event_slug, event_words, guess_ki
 HOSTILE = (
     "yes", "No", "NULL", "~", "on", "true", "1", "1e5", "0x1F", "2026-03-01", "2026-03-01T09:00:00Z", "12:30", ".inf", "-", "- a",
     "a: b", "a #b", "#", "'", '"', "it's", "\\", "\\n", "a\nb", "a\r\nb", "\t", " lead", "trail ", "a  b", "[a]", "{a}", "{count}",
-    "{a:b|c}", "a,b", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a`", "?", "<<", "=", "é", "イベント", "😀", "\u2028", "\x85", "\x7f",
-    "\x00", "\ufeff", "a" * 5_000, "User Signed Up", "$pageview", "Invite Sent", "y", "n", "null", "_",
+    "{a:b|c}", "a,b", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a`", "?", "<<", "=", "é", "イベント", "😀", "\u2028", "\x85",
+    "\x7f", "\x00", "\ufeff", "a" * 5_000, "User Signed Up", "$pageview", "Invite Sent", "y", "n", "null", "_",
 )  # fmt: skip
 names = st.one_of(st.text(), st.sampled_from(HOSTILE), st.text("aB_ -:#'\"\\{}[],&*!|>%@`\n\t$~.0123456789eé😀"))
 
@@ -73,8 +73,8 @@ def test_every_name_has_a_kind(name: str) -> None:
     ("name", "kind"),
     [
         ("limit_reached", "limit"), ("PricingViewed", "upgrade_intent"), ("invite_sent", "team_growth"), ("API call", "api_usage"),
-        ("support_ticket_opened", "friction"), ("report_viewed", "value"), ("project_created", "activation"), ("login", "frequency"),
-        ("theme_changed", "usage_depth"),
+        ("support_ticket_opened", "friction"), ("report_viewed", "value"), ("project_created", "activation"),
+        ("login", "frequency"), ("theme_changed", "usage_depth"),
     ],
 )  # fmt: skip
 def test_kinds_are_guessed_from_the_words_of_a_name(name: str, kind: str) -> None:

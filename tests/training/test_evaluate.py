@@ -192,7 +192,8 @@ def predictions(
     start = pd.Timestamp("2026-03-01", tz="UTC")
     return pd.DataFrame(
         {
-            "lead_id": leads, "account": pd.factorize(np.array(leads))[0], "as_of": [start + pd.Timedelta(days=i) for i in range(n)],
+            "lead_id": leads, "account": pd.factorize(np.array(leads))[0],
+            "as_of": [start + pd.Timedelta(days=i) for i in range(n)],
             "trial_day": 3.0, "probability": probabilities, "converted": converted,
             "is_pql": np.array(probabilities) >= cutoff, "logistic": 0.2, "base_rate": 0.25,
         }

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from features.dataset import dataset
+from features.definition import parse
 from features.errors import Refusal
 from features.rejections import Rejection
 from serving.scoring.decision import NoCutoff
-from training import evaluate, figures
+from training import evaluate, figures, report
+from training.demo import simulate
+from training.pipeline import Settings, train
 from training.report import number, percent, render, render_refusal
 
 if TYPE_CHECKING:
@@ -20,12 +26,37 @@ if TYPE_CHECKING:
     from training.pipeline import Trained
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"' & {{ 7*7 }}"
+NOT_KNOWN = evaluate.Interval(float("nan"), float("nan"), float("nan"))
 WHY = "Promoted: better than version 3 on the same test trials."
+
+
+@pytest.fixture(scope="module")
+def small_text(definition_text: str) -> str:
+    return re.sub(r"at_least: [0-9.]+", "at_least: 0.2", definition_text)
+
+
+@pytest.fixture(scope="module")
+def history(small_text: str) -> Dataset:
+    """A world smaller than the other tests', since each page shows every picture of it."""
+    demo = simulate(500)
+    return dataset(demo.events, demo.trials, parse(small_text))
+
+
+@pytest.fixture(scope="module")
+def trained(history: Dataset, small_text: str) -> Trained:
+    return train(history, small_text, Settings())
 
 
 @pytest.fixture(scope="module")
 def page(trained: Trained, history: Dataset) -> str:
     return render(trained, history, trained.artifact.version, WHY)
+
+
+@pytest.fixture
+def words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes long: most tests read words, and look at no picture."""
+    monkeypatch.setattr(figures, "_picture", lambda *_, **__: "<svg></svg>")
+    monkeypatch.setattr(report, "_auc", lambda _: NOT_KNOWN)
 
 
 def text_of_page(page: str) -> str:
@@ -81,6 +112,7 @@ def test_hostile_words_stay_words(trained: Trained, history: Dataset) -> None:
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.usefixtures("words_only")
 def test_no_cutoff_is_said_first_and_why(trained: Trained, history: Dataset) -> None:
     decision = NoCutoff(0.3, 0.9, "of the 30 highest-scored leads only 5 converted.")
     predictions = trained.predictions.assign(is_pql=False)
@@ -97,6 +129,7 @@ def test_no_cutoff_is_said_first_and_why(trained: Trained, history: Dataset) -> 
     assert "Of the 30 highest-scored leads only 5 converted." in text_of_page(page)
 
 
+@pytest.mark.usefixtures("words_only")
 def test_no_signal_is_said_first(trained: Trained, history: Dataset) -> None:
     page = render(replace(trained, refusal=Refusal("no signal: chance explains it.")), history, None, "Not promoted.")
     headline = re.search(r"<h1[^>]*>(.*?)</h1>", page, re.S)
@@ -104,6 +137,7 @@ def test_no_signal_is_said_first(trained: Trained, history: Dataset) -> None:
     assert "No signal" in headline[1]
 
 
+@pytest.mark.usefixtures("words_only")
 def test_a_broken_promise_is_not_called_kept(trained: Trained, history: Dataset) -> None:
     broken = replace(trained.promise, precision=evaluate.Interval(0.1, 0.05, 0.15))
     page = render(replace(trained, promise=broken), history, None, WHY)
@@ -161,3 +195,99 @@ def test_the_reliability_band_holds_a_score_that_is_right(trained: Trained) -> N
 
 def test_percentages_are_said_as_people_say_them() -> None:
     assert [percent(share) for share in (0.0, 0.0034, 0.0996, 0.5, 1.0)] == ["0%", "0.3%", "10%", "50%", "100%"]
+
+
+def test_the_caught_and_the_promised_stand_beside_the_precision(page: str, trained: Trained) -> None:
+    words, kept = text_of_page(page), trained.promise
+    assert kept.precision is not None
+    assert f"{percent(kept.precision.value)} of PQLs converted" in words
+    assert f"{percent(kept.caught)} of converters were PQLs" in words
+    assert f"{kept.leads:,} PQLs in all" in words
+
+
+def test_the_curve_goes_through_the_cutoff_that_was_chosen(trained: Trained, history: Dataset) -> None:
+    flags = figures.precision_curve(trained.predictions, history.definition.cutoff)
+    kept = trained.promise
+    assert kept.precision is not None
+    assert np.interp(kept.leads, flags.flagged, flags.precision) == pytest.approx(kept.precision.value, abs=0.05)
+    assert np.interp(kept.leads, flags.flagged, flags.caught) == pytest.approx(kept.caught, abs=0.05)
+    assert (flags.low <= flags.precision).all()
+    assert (np.diff(flags.caught) >= 0).all()
+
+
+@pytest.mark.parametrize(("found", "says"), [((-0.02, -0.03, -0.01), "Better than"), ((0.02, 0.01, 0.03), "Worse than"),
+                                             ((0.0, -0.01, 0.01), "Not clearly better or worse than")])  # fmt: skip
+@pytest.mark.usefixtures("words_only")
+def test_a_comparison_says_what_its_interval_says(
+    trained: Trained, history: Dataset, found: tuple[float, float, float], says: str
+) -> None:
+    page = render(replace(trained, against={"logistic": evaluate.Interval(*found)}), history, None, WHY)
+    assert f"{says} logistic regression" in text_of_page(page)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"), [(0.9, 1.1, "look right"), (0.7, 0.9, "too high"), (1.1, 1.3, "too low")]
+)
+@pytest.mark.usefixtures("words_only")
+def test_calibration_is_judged_by_its_interval(
+    trained: Trained, history: Dataset, low: float, high: float, says: str
+) -> None:
+    found = {**trained.figures, "observed_to_expected": evaluate.Interval((low + high) / 2, low, high)}
+    words = text_of_page(render(replace(trained, figures=found), history, None, WHY))
+    assert f"On average they {'' if says == 'look right' else 'are '}{says} (observed / expected" in words
+
+
+@pytest.mark.usefixtures("words_only")
+def test_one_signal_that_is_nearly_all_of_the_score_is_doubted(page: str, trained: Trained, history: Dataset) -> None:
+    assert "Too good to be true?" not in page
+    heavy = replace(trained, weights=[("invoices_paid", 9.0), ("logins", 1.0)])
+    assert "“Invoices paid” alone makes 90% of the score" in text_of_page(render(heavy, history, None, WHY))
+
+
+def test_signals_of_hardly_any_weight_are_counted_and_not_drawn(trained: Trained, history: Dataset) -> None:
+    three = replace(trained, weights=[("logins", 1.0), ("exports", 0.02), ("themes", 0.001)])
+    page = render(three, history, None, WHY)
+    assert "Exports" in page
+    assert "Themes" not in page
+    assert "1 more signal moves it hardly or not at all" in text_of_page(page)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.bars([]),
+        lambda: figures.bars([figures.Bar("$x^{", 0.0, "</svg><script>")]),
+        lambda: figures.days([figures.Day(3.0, NOT_KNOWN, 0)]),
+        lambda: figures.days([figures.Day(3.0, NOT_KNOWN, 0), figures.Day(7.0, evaluate.Interval(0.5, 0.5, 0.5), 4)]),
+        lambda: figures.ahead(np.array([0.0]), 0.5),
+        lambda: figures.learning(np.array([0.3, 0.2]), 1),
+        lambda: figures.learning(np.array([0.3]), 1),
+    ],
+    ids=["no signal", "hostile signal", "one day, one outcome", "nobody on a day", "one PQL", "one tree", "no tree"],
+)
+def test_a_picture_of_next_to_nothing_is_still_a_picture(draw: Callable[[], str]) -> None:
+    found = draw()
+    assert found.startswith("<svg")
+    assert found.count("</svg>") == 1
+    assert "<script" not in found
+
+
+@pytest.mark.parametrize("won", [0, 1], ids=["none converted", "all converted"])
+def test_curves_hold_where_all_came_out_the_same(trained: Trained, history: Dataset, won: int) -> None:
+    same = trained.predictions.head(5).assign(converted=won)
+    promise = evaluate.promise(same.assign(is_pql=True), trained.artifact.decision)
+    assert figures.cutoff(figures.precision_curve(same, history.definition.cutoff), promise).startswith("<svg")
+    assert figures.reliability(figures.reliability_of(same)).startswith("<svg")
+
+
+def test_a_day_on_which_all_came_out_the_same_has_no_ranking_and_does_no_harm(
+    trained: Trained, history: Dataset
+) -> None:
+    table = trained.predictions
+    flat = table.assign(converted=table["converted"].where(table["trial_day"] != 10, 0))
+    assert "<svg" in render(replace(trained, predictions=flat), history, None, WHY)
+
+
+def test_pictures_need_no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    assert figures.bars([figures.Bar("logins", 0.5, "value")]).startswith("<svg")

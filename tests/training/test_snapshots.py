@@ -43,7 +43,7 @@ def one_lead(closed: int = NEVER, converted: int = NEVER, until: int = START + 3
 
 
 def days(table: Snapshots) -> list[float]:
-    return ((table.as_of - table.started_at) / DAY).tolist()
+    return [float(age) for age in (table.as_of - table.started_at) / DAY]
 
 
 def test_an_open_lead_is_looked_at_at_every_age() -> None:

@@ -1,0 +1,192 @@
+"""What a training writes down: all of it readable without us, and nothing else touched."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.dataset import Dataset
+from features.errors import Refusal
+from features.rejections import Rejection
+from serving.scoring.artifact import FILES, load
+from serving.scoring.decision import NoCutoff
+from training import record
+from training.evaluate import METRICS, PREDICTION_COLUMNS, Promise
+from training.pipeline import Trained
+
+REFUSAL = Refusal("no signal: as if by chance.")
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    """The figures as strict JSON, in which NaN is no number."""
+    text = (folder / record.METRICS_FILE).read_text(encoding="utf-8")
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert isinstance(found, dict)
+    return found
+
+
+def predictions_of(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / record.PREDICTIONS)
+
+
+@pytest.fixture(scope="module")
+def written(trained: Trained, history: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record.write_trained(trained, history, tmp_path_factory.mktemp("out") / "new" / "latest")
+
+
+@pytest.fixture(scope="module")
+def refused(history: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record.write_refusal(REFUSAL, history, tmp_path_factory.mktemp("out"))
+
+
+# --- a version --------------------------------------------------------------------------------
+
+
+def test_the_artifact_is_written_as_its_three_files(written: Path, trained: Trained) -> None:
+    assert sorted(path.name for path in (written / "artifact").iterdir()) == sorted(FILES)
+    assert load(written / "artifact").version == trained.artifact.version
+
+
+def test_predictions_read_back_as_they_were(written: Path, trained: Trained) -> None:
+    found = predictions_of(written)
+    for name in PREDICTION_COLUMNS:
+        assert found[name].to_list() == trained.predictions[name].tolist()
+
+
+def test_predictions_have_the_promised_types(written: Path) -> None:
+    assert dict(predictions_of(written).schema) == {
+        "lead_id": pl.String, "account": pl.Int64, "as_of": pl.Datetime("us", "UTC"), "trial_day": pl.Float64,
+        "probability": pl.Float64, "converted": pl.Int64, "is_pql": pl.Boolean, "logistic": pl.Float64, "base_rate": pl.Float64,
+    }  # fmt: skip
+
+
+def test_metrics_name_the_version_and_the_data(written: Path, trained: Trained, history: Dataset) -> None:
+    found = metrics_of(written)
+    assert (found["version"], found["data"]) == (trained.artifact.version, record.digest(history))
+
+
+def test_metrics_hold_every_figure_with_its_interval(written: Path, trained: Trained) -> None:
+    figures = metrics_of(written)["figures"]
+    for name in METRICS:
+        one = trained.figures[name]
+        assert (figures[name], figures[f"{name}_low"], figures[f"{name}_high"]) == (one.value, one.low, one.high)
+
+
+def test_metrics_say_how_the_promise_was_kept(written: Path) -> None:
+    figures, table = metrics_of(written)["figures"], predictions_of(written)
+    flagged = table.filter("is_pql").unique("lead_id", keep="first", maintain_order=True)
+    assert (figures["pql_leads"], figures["pql_converted"]) == (len(flagged), flagged["converted"].sum())
+    assert figures["pql_precision"] == pytest.approx(flagged["converted"].mean())
+
+
+def test_metrics_tell_the_decision_with_its_evidence(written: Path, trained: Trained) -> None:
+    decision = metrics_of(written)["decision"]
+    assert (decision["kind"], decision["at_least"]) == ("Cutoff", trained.artifact.decision.at_least)
+    assert decision["precision_low"] >= decision["at_least"]
+
+
+def test_metrics_of_a_version_without_a_cutoff_say_why(trained: Trained, history: Dataset, tmp_path: Path) -> None:
+    decision = NoCutoff(0.3, 0.9, "too few leads")
+    none = Promise(0, 0, None, 0.3, 0.0)
+    without = replace(trained, artifact=replace(trained.artifact, decision=decision), promise=none)
+    found = metrics_of(record.write_trained(without, history, tmp_path))
+    assert found["decision"] == {"kind": "NoCutoff", "at_least": 0.3, "confidence": 0.9, "reason": "too few leads"}
+    assert not {"cutoff", "pql_precision"} & set(found["figures"])
+
+
+def test_a_figure_that_is_no_number_is_null(trained: Trained, history: Dataset, tmp_path: Path) -> None:
+    unknown = replace(trained, promise=replace(trained.promise, caught=math.nan))
+    assert metrics_of(record.write_trained(unknown, history, tmp_path))["figures"]["pql_caught"] is None
+
+
+def test_texts_that_look_like_no_number_are_kept(trained: Trained, history: Dataset, tmp_path: Path) -> None:
+    strange = replace(history, rejections=(Rejection("events", "NaN", 1, ("{'user_id': 'NaN'}",)),))
+    found = metrics_of(record.write_trained(trained, strange, tmp_path))
+    assert found["rejections"] == [{"table": "events", "reason": "NaN", "count": 1, "samples": ["{'user_id': 'NaN'}"]}]
+
+
+def test_a_refused_version_says_so_in_its_metrics(
+    trained: Trained, history: Dataset, tmp_path: Path, written: Path
+) -> None:
+    folder = record.write_trained(replace(trained, refusal=REFUSAL), history, tmp_path)
+    assert (metrics_of(folder)["refusal"], metrics_of(written)["refusal"]) == (str(REFUSAL), None)
+
+
+def test_parameters_are_flat_and_say_what_was_learned_from(trained: Trained) -> None:
+    found = record.parameters(trained)
+    assert not [value for value in found.values() if isinstance(value, dict)]
+    assert found["fit_leads"] == len(np.unique(trained.table.lead[trained.split.fit]))
+    assert found["fingerprint"] == trained.artifact.builder.fingerprint
+
+
+# --- a refusal --------------------------------------------------------------------------------
+
+
+def test_a_refusal_leaves_its_reason_and_no_version(refused: Path, history: Dataset) -> None:
+    found = metrics_of(refused)
+    assert (found["version"], found["refusal"], found["data"]) == (None, str(REFUSAL), record.digest(history))
+    assert not (refused / "artifact").exists()
+
+
+def test_a_refusal_leaves_no_predictions_but_their_columns_and_types(refused: Path, written: Path) -> None:
+    empty = predictions_of(refused)
+    assert len(empty) == 0
+    assert empty.schema == predictions_of(written).schema
+    assert tuple(empty.columns) == PREDICTION_COLUMNS
+
+
+# --- the folder -------------------------------------------------------------------------------
+
+
+def test_a_refusal_after_a_version_leaves_nothing_of_the_version(
+    trained: Trained, history: Dataset, tmp_path: Path
+) -> None:
+    record.write_trained(trained, history, tmp_path)
+    (tmp_path / record.REPORT).write_text("of the version", encoding="utf-8")
+    record.write_refusal(REFUSAL, history, tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "metrics.json",
+        "test_predictions.parquet",
+    ]
+
+
+def test_what_else_lies_in_the_folder_stays(trained: Trained, history: Dataset, tmp_path: Path) -> None:
+    """Somebody may write to the folder in which they work."""
+    (tmp_path / "src").mkdir()
+    for mine in ("notes.txt", "src/work.py", "events.parquet"):
+        (tmp_path / mine).write_text("mine", encoding="utf-8")
+    for _ in range(2):
+        record.write_trained(trained, history, tmp_path)
+    assert all(
+        (tmp_path / mine).read_text(encoding="utf-8") == "mine"
+        for mine in ("notes.txt", "src/work.py", "events.parquet")
+    )
+
+
+def test_the_folder_is_made_where_there_is_none(history: Dataset, tmp_path: Path) -> None:
+    assert record.write_refusal(REFUSAL, history, tmp_path / "a" / "b").is_dir()
+
+
+# --- the digest -------------------------------------------------------------------------------
+
+
+def test_equal_tables_have_the_same_digest(history: Dataset) -> None:
+    again = replace(history, events=history.events.clone(), trials=history.trials.clone())
+    assert record.digest(again) == record.digest(history)
+
+
+@pytest.mark.parametrize("table", ["events", "trials"])
+def test_one_row_less_has_another_digest(history: Dataset, table: str) -> None:
+    frame = getattr(history, table)
+    assert record.digest(replace(history, **{table: frame.head(len(frame) - 1)})) != record.digest(history)
+
+
+def test_one_value_changed_has_another_digest(history: Dataset) -> None:
+    last = pl.int_range(pl.len()) == pl.len() - 1
+    trials = history.trials.with_columns(company_size=pl.col("company_size") + last.cast(pl.Int64))
+    assert record.digest(replace(history, trials=trials)) != record.digest(history)
