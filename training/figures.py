@@ -262,15 +262,13 @@ class Day:
 def days(rows: Sequence[Day]) -> str:
     """Return, by age of the trial, the ranking's quality and the number of new PQLs side by side."""
     places, labels = range(len(rows)), [row.label for row in rows]
-    known = [(place, row.auc) for place, row in enumerate(rows) if np.isfinite(row.auc.value)]
+    aucs = [row.auc for row in rows]  # NaN, of a day on which all came out the same, is drawn as nothing
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
-        left.bar([place for place, _ in known], [auc.value for _, auc in known], color=SOFT, width=0.55)
-        left.vlines(
-            [p for p, _ in known], [a.low for _, a in known], [a.high for _, a in known], color=ACCENT, linewidth=2
-        )
-        for place, auc in known:
+        left.bar(places, [auc.value for auc in aucs], color=SOFT, width=0.55)
+        left.vlines(places, [auc.low for auc in aucs], [auc.high for auc in aucs], color=ACCENT, linewidth=2)
+        for place, auc in enumerate(aucs):
             left.annotate(f"{auc.value:.0%}", (place, auc.high), (0, 4), textcoords="offset points", ha="center")
         left.set(ylim=(0.5, 1.05), title="Converter ranked above another lead")
         left.set_yticks([0.5, 0.75, 1.0], labels=["50% (coin)", "75%", "100%"])

@@ -339,6 +339,7 @@ def _learned(trained: Trained) -> dict[str, Any]:
     return {
         "timeline": figures.timeline(spans),
         "learning": figures.learning(trained.fitted.curve, trained.fitted.rounds),
+        "trees_help": int(trained.fitted.curve.argmin()) > 0,
     }
 
 

@@ -84,6 +84,7 @@ def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
     assert not re.search(r"(src|href)\s*=\s*[\"']?\s*(https?:)?//", page)
     assert not re.search(r"url\((?!#)", page)
     assert "@import" not in page
+    assert page.count("<style") == 1, "a picture's own style would be the whole page's"
 
 
 def test_every_picture_has_a_caption_and_ids_of_its_own(page: str) -> None:
@@ -127,6 +128,19 @@ def test_no_cutoff_is_said_first_and_why(trained: Trained, history: Dataset) -> 
     assert headline is not None
     assert "no cutoff" in headline[1]
     assert "Of the 30 highest-scored leads only 5 converted." in text_of_page(page)
+
+
+@pytest.mark.usefixtures("words_only")
+@pytest.mark.parametrize(
+    ("curve", "says"), [([0.3, 0.2], "1 tree was worth keeping"), ([0.2, 0.3], "no tree made it better")]
+)
+def test_trees_that_do_not_help_are_not_praised(
+    trained: Trained, history: Dataset, curve: list[float], says: str
+) -> None:
+    facts = {**trained.artifact.training, "trees": 1}
+    fitted = replace(trained.fitted, curve=np.array(curve), rounds=1)
+    flat = replace(trained, fitted=fitted, artifact=replace(trained.artifact, training=facts))
+    assert says in text_of_page(render(flat, history, None, WHY))
 
 
 @pytest.mark.usefixtures("words_only")
@@ -195,6 +209,7 @@ def test_the_reliability_band_holds_a_score_that_is_right(trained: Trained) -> N
 
 def test_percentages_are_said_as_people_say_them() -> None:
     assert [percent(share) for share in (0.0, 0.0034, 0.0996, 0.5, 1.0)] == ["0%", "0.3%", "10%", "50%", "100%"]
+    assert [number(value) for value in (0.12345, -0.0621, 1.0, float("nan"))] == ["0.123", "-0.062", "1.000", "-"]
 
 
 def test_the_caught_and_the_promised_stand_beside_the_precision(page: str, trained: Trained) -> None:
@@ -270,6 +285,7 @@ def test_a_picture_of_next_to_nothing_is_still_a_picture(draw: Callable[[], str]
     assert found.startswith("<svg")
     assert found.count("</svg>") == 1
     assert "<script" not in found
+    assert "nan" not in found
 
 
 @pytest.mark.parametrize("won", [0, 1], ids=["none converted", "all converted"])
