@@ -218,6 +218,6 @@ def _no_signal(auc: evaluate.Interval) -> Refusal | None:
     if auc.low > 0.5:
         return None
     return Refusal(
-        f"no signal: on later trials the AUC is {auc.value:.3f}, 95 % interval {auc.low:.3f} to {auc.high:.3f}, "
+        f"no signal: on later trials the AUC is {auc.value:.3f}, 95% interval {auc.low:.3f} to {auc.high:.3f}, "
         "which chance explains. Add signals that precede conversion, or wait for more conversions."
     )

@@ -54,7 +54,7 @@ def judge(trained: Trained, champion: Artifact | None, data: Dataset, seed: int)
     better = difference.value < 0
     figures = (
         f"log loss {difference.value:+.4f} against the champion, "
-        f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
+        f"95% interval {difference.low:+.4f} to {difference.high:+.4f}"
     )
     return Verdict(
         promote=better, why=f"{'Promoted' if better else 'Not promoted'}: {figures}, on the same test trials."

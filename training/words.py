@@ -32,7 +32,7 @@ def _judgement(trained: Trained) -> list[str]:
     return [
         f"Learned  from {parts['fit']['leads']:,} leads ({parts['fit']['converted']:,} converted), "
         f"judged on {test['leads']:,} later ones ({test['converted']:,} converted)",
-        f"Ranking  AUC {auc.value:.3f} (95 % interval {auc.low:.3f} to {auc.high:.3f})",
+        f"Ranking  AUC {auc.value:.3f} (95% interval {auc.low:.3f} to {auc.high:.3f})",
         f"Cutoff   {_cutoff(trained)}",
     ]
 
