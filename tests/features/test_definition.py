@@ -12,6 +12,7 @@ from features.definition import (
     KINDS,
     MEASURES,
     Measure,
+    Signal,
     Window,
     load,
     parse,
@@ -116,6 +117,14 @@ def test_a_definition_survives_being_written_and_read() -> None:
     definition = parse(GOOD)
     written = yaml.safe_dump(yaml.safe_load(GOOD), sort_keys=False)
     assert parse(written) == definition
+
+
+def test_parts_of_a_definition_can_be_made_of_parts() -> None:
+    measures, windows = (Measure(how="reached", of="2"),), (Window(length=None),)
+    made = Signal.model_validate(
+        {"name": "s", "kind": "value", "events": ["e"], "text": "did", "measures": measures, "windows": windows}
+    )
+    assert (made.measures, made.windows) == (measures, windows)
 
 
 def test_a_file_is_read_like_its_text(tmp_path: Path) -> None:

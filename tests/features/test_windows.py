@@ -574,6 +574,21 @@ def test_a_log_is_in_the_order_that_a_sort_by_lead_time_kind_and_numbers_gives(g
     np.testing.assert_array_equal(log.offsets, np.searchsorted(given.leads[order], np.arange(4)))
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), ROUGH, ROUGH), min_size=2, max_size=4))
+def test_events_of_one_instant_are_put_in_order_of_kind_and_then_of_numbers(
+    found: list[tuple[int, float, float]],
+) -> None:
+    # Already in order of time, so that nothing but the ties can make the log sort.
+    kinds = np.array([kind for kind, _, _ in found])
+    numbers = np.array([[first for _, first, _ in found], [second for _, _, second in found]])
+    same = np.zeros(len(found), np.int64)
+    log = group(same, same, kinds, numbers, np.arange(len(found))[None], 1)
+    order = np.lexsort((*numbers[::-1], kinds))
+    np.testing.assert_array_equal(log.kinds, kinds[order])
+    np.testing.assert_array_equal(log.numbers, numbers[:, order])
+
+
 def test_properties_stay_with_their_event_through_the_sort() -> None:
     marks = np.arange(200)
     rng = np.random.default_rng(0)

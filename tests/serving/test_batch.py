@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from features.dataset import Dataset
 from features.errors import InvalidInput
 from features.leads import NEVER, open_leads
 from features.sources import files
-from features.times import moment_of
+from features.times import micros, moment_of
 from serving import batch
 from serving.batch import LEADS_OUT, read_for, score_open
 from serving.scoring.scorer import Scorer
@@ -58,6 +59,20 @@ def test_every_open_trial_is_scored_once_and_no_other(
 def test_the_highest_probability_comes_first_and_ties_go_by_name(scored: pl.DataFrame) -> None:
     order = [(-row["probability"], row["lead_id"]) for row in scored.to_dicts()]
     assert order == sorted(order)
+
+
+def test_leads_that_score_the_same_come_in_the_order_of_their_names(
+    made_scorer: Callable[..., Scorer], rich_definition: str
+) -> None:
+    names = ["b", "c", "a", "d"]
+    began, done = "2026-01-02T00:00:00Z", "2026-01-05T00:00:00Z"
+    events = pl.DataFrame({"user_id": names, "event": "file_uploaded", "timestamp": done, "properties": "{}"})
+    traits = {"company_size": 5, "source": "partner", "email": "a@b.example"}
+    trials = pl.DataFrame({"user_id": names, "started_at": began, **traits})
+    scorer = made_scorer(rich_definition, {"source": ["partner"]})
+    found = score_open(scorer, read_for(scorer, events, trials), micros(datetime(2026, 1, 6, tzinfo=UTC)))
+    assert found["probability"].n_unique() == 1
+    assert found["lead_id"].to_list() == ["a", "b", "c", "d"]
 
 
 def test_the_scores_are_those_of_the_scorer(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.durations import DAY
@@ -13,7 +13,9 @@ from training.labels import UNKNOWN, labels
 AS_OF = 1_700_000_000_000_000
 HORIZON = 30 * DAY
 END = AS_OF + HORIZON
-moments = st.integers(AS_OF - 90 * DAY, AS_OF + 90 * DAY)
+# Whole days and the instants beside them: there the edges lie, and drawn at large they would never be met.
+spans = st.builds(lambda days, beside: days * DAY + beside, st.integers(-40, 40), st.sampled_from([-1, 0, 0, 1]))
+lengths = st.sampled_from([1, 7, 30]).map(lambda days: days * DAY)
 
 
 def leads_converting(*moments: int) -> Leads:
@@ -70,9 +72,12 @@ def plain_label(converted_at: int, as_of: int, horizon: int, until: int) -> int:
     return int(converted_at != NEVER and as_of <= converted_at < as_of + horizon)
 
 
-@given(st.one_of(moments, st.just(NEVER)), moments, st.integers(1, 60 * DAY), moments)
-def test_labels_are_those_of_the_plain_rule(converted_at: int, as_of: int, horizon: int, until: int) -> None:
-    assert label(converted_at, until, as_of, horizon) == plain_label(converted_at, as_of, horizon, until)
+@settings(max_examples=300)
+@given(st.one_of(spans, st.just(None)), lengths, spans)
+def test_labels_are_those_of_the_plain_rule(converted_after: int | None, horizon: int, known_after: int) -> None:
+    converted_at = NEVER if converted_after is None else AS_OF + converted_after
+    until = AS_OF + horizon + known_after
+    assert label(converted_at, until, AS_OF, horizon) == plain_label(converted_at, AS_OF, horizon, until)
 
 
 def counted_before(log: EventLog, as_of: int, length: int) -> int:
@@ -84,11 +89,11 @@ def counted_before(log: EventLog, as_of: int, length: int) -> int:
     return int(measure(log, at, plan)[0, 0])
 
 
-@given(moments, moments, st.integers(1, 30))
-def test_windows_and_label_tile_time(happens: int, as_of: int, days: int) -> None:
-    length = days * DAY
-    one = np.zeros(1, np.int64)
+@settings(max_examples=200)
+@given(spans, lengths)
+def test_windows_and_label_tile_time(after: int, length: int) -> None:
+    happens, one = AS_OF + after, np.zeros(1, np.int64)
     log = group(one, np.array([happens]), one, np.zeros((0, 1)), np.zeros((0, 1), np.int64), 1)
-    in_window = counted_before(log, as_of, length)
-    in_label = label(happens, as_of + length, as_of, length)
-    assert in_window + in_label == int(as_of - length <= happens < as_of + length)
+    in_window = counted_before(log, AS_OF, length)
+    in_label = label(happens, AS_OF + length, AS_OF, length)
+    assert in_window + in_label == int(-length <= after < length)

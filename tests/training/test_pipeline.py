@@ -43,9 +43,9 @@ def converting(demo: Demo, text: str, converted_at: pl.Expr) -> Dataset:
 
 
 def test_there_is_one_prediction_per_test_snapshot(trained: Trained, history: Dataset) -> None:
-    test = trained.table.take(trained.split.test)
+    test, ids = trained.table.take(trained.split.test), history.leads.ids
     assert list(trained.predictions.columns) == list(PREDICTION_COLUMNS)
-    assert trained.predictions["lead_id"].tolist() == [history.leads.ids[lead] for lead in test.lead]
+    assert trained.predictions["lead_id"].tolist() == [ids[lead] for lead in test.lead]
     assert trained.predictions["as_of"].tolist() == [pd.Timestamp(moment_of(int(one))) for one in test.as_of]
     assert trained.predictions["converted"].tolist() == test.converted.tolist()
 
@@ -148,8 +148,8 @@ def test_it_scores_leads_as_the_test_predictions_say(trained: Trained, history: 
 
 
 def test_categories_are_learned_from_the_leads_learned_from_only(trained: Trained, history: Dataset) -> None:
-    learned = np.unique(trained.table.lead[trained.split.fit])
-    known = {str(history.leads.traits["source"][lead]) for lead in learned}
+    source, learned = history.leads.traits["source"], np.unique(trained.table.lead[trained.split.fit])
+    known = {str(source[lead]) for lead in learned}
     assert set(trained.artifact.levels["source"]) <= known
 
 
@@ -164,7 +164,8 @@ def test_the_share_of_converters_is_what_a_count_of_events_finds(trained: Traine
     day = 7
     rows = trained.table.take(trained.split.fit)
     won = rows.take(np.flatnonzero((rows.converted == 1) & (rows.as_of - rows.started_at == day * DAY)))
-    users = pl.DataFrame({"user_id": [history.leads.ids[i] for i in won.lead], "as_of": won.as_of})
+    ids = history.leads.ids
+    users = pl.DataFrame({"user_id": [ids[i] for i in won.lead], "as_of": won.as_of})
     joined = users.join(history.events.filter(pl.col("event") == "invite_sent"), on="user_id")
     did = joined.filter(pl.col("timestamp").dt.epoch("us") < pl.col("as_of"))["user_id"].n_unique()
     share = trained.artifact.reference.share_of_converters("invites_sent", day)

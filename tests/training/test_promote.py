@@ -86,9 +86,7 @@ def test_the_difference_named_is_that_of_both_on_the_same_trials(trained: Traine
     theirs = shifted_version(trained, 1.0).predictions["probability"]
     difference = log_loss(converted, ours) - log_loss(converted, theirs)
     why = judged(trained, shifted(trained.artifact, 1.0), history).why
-    found = re.search(
-        r"log loss (\S+) against the champion, 95% interval (\S+) to (\S+), on the same test trials", why
-    )
+    found = re.search(r"log loss (\S+) against the champion, 95% interval (\S+) to (\S+), on the same test trials", why)
     assert found is not None
     value, low, high = map(float, found.groups())
     assert value == pytest.approx(difference, abs=1e-4)

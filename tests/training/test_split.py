@@ -126,6 +126,11 @@ def test_large_data_spares_a_part_for_the_cutoff() -> None:
     assert split(random_table(1, 12_000, 1.0, 0.2)).cutoff is not None
 
 
+def test_large_data_whose_accounts_recur_spares_none() -> None:
+    """A cutoff from accounts that were learned from would promise too much."""
+    assert split(random_table(1, 12_000, 40.0, 0.2)).cutoff is None
+
+
 def test_small_data_spares_none() -> None:
     assert split(random_table(1, 1_000, 1.0, 0.2)).cutoff is None
 
