@@ -30,8 +30,7 @@ class PQLService:
 
     def __init__(self) -> None:
         routes.state.desk = Desk(Scorer.from_folder(model_folder()), clock)
-        # The imported libraries are a large heap that never changes: a full collection over it stalls requests for 100
-        # ms.
+        # The imported libraries are a large heap that never changes: a full collection over it stalls requests.
         gc.collect()
         gc.freeze()
 
