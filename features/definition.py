@@ -11,12 +11,24 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from features.definition_rules import CONVERTED, TRIAL_STARTED, problems
 from features.definition_text import place, read_yaml, settings_error
 from features.durations import DAY, parse_span, span_text, span_words
 from features.errors import InvalidInput, InvalidSetting
+from features.measures import MEASURES, SPECS, Spec
+from features.measures import parse as parse_written
 from features.phrases import Phrase
 
 Kind = Literal[
@@ -24,9 +36,6 @@ Kind = Literal[
     "api_usage", "limit", "fit", "time", "friction",
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
-
-MEASURES = ("count", "sum", "distinct", "active_days", "days_since_first", "days_since_last", "trend", "reached")
-RECENCY = ("days_since_first", "days_since_last")
 
 
 def _plain_name(text: object) -> object:
@@ -89,7 +98,7 @@ class Window(Setting):
 
 
 class Measure(Setting):
-    """What is measured over a window: `count`, `sum(spend)`, `distinct(plan)`, `reached(3)`, ..."""
+    """What is measured over a window: `count`, `sum(spend)`, `distinct(plan)`, `reached(3)`; see `features.measures`."""
 
     how: str
     of: str | None = None
@@ -98,23 +107,16 @@ class Measure(Setting):
     def name(self) -> str:
         return self.how if self.of is None else f"{self.how}_{re.sub(r'[^a-zA-Z0-9]+', '_', self.of)}"
 
-
-_MEASURE = re.compile(r"([a-z_]+)(?:\(\s*([^()]+?)\s*\))?")
+    @property
+    def spec(self) -> Spec:
+        return SPECS[self.how]
 
 
 def parse_measure(text: object) -> object:
     """Return the measure that a text such as `sum(spend)` stands for."""
     if isinstance(text, Measure):
         return text
-    match = _MEASURE.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None or match[1] not in MEASURES:
-        raise ValueError(f"must be one of {', '.join(MEASURES)} (sum, distinct and reached with brackets)")
-    how, of = match[1], match[2]
-    if (how in ("sum", "distinct", "reached")) != (of is not None):
-        needs = "needs a property or number in brackets" if of is None else "takes no brackets"
-        raise ValueError(f"{how} {needs}, such as sum(amount), distinct(plan), reached(3)")
-    if how == "reached" and not re.fullmatch(r"0*[1-9][0-9]{0,8}", of or ""):
-        raise ValueError("reached(n) needs a whole number from 1")
+    how, of = parse_written(text)
     return Measure(how=how, of=of)
 
 
@@ -125,11 +127,33 @@ def parse_window(text: object) -> object:
     return Window(length=None if text == "trial" else _some_time(text))
 
 
+class Range(Setting):
+    """Numbers in [at_least, below); an end that is not given is open."""
+
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+    below: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Range:
+        if self.at_least is None and self.below is None:
+            raise ValueError("must have at_least, below or both")
+        if self.at_least is not None and self.below is not None and self.at_least >= self.below:
+            raise ValueError("must have at_least lower than below")
+        return self
+
+
+# The tags only tell which of the two was meant; error messages leave out what stands in such brackets.
+Wanted = Annotated[
+    Annotated[tuple[Scalar, ...], Field(min_length=1), Tag("[values]")] | Annotated[Range, Tag("[range]")],
+    Discriminator(lambda given: "[range]" if isinstance(given, dict | Range) else "[values]"),
+]
+
+
 class EventMatch(Setting):
-    """Events of one name, and where given only those whose properties have one of these values."""
+    """Events of one name, and where given only those whose properties have one of these values or lie in a range."""
 
     event: str = Field(min_length=1)
-    where: dict[str, tuple[Scalar, ...]] = {}
+    where: dict[str, Wanted] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -137,7 +161,7 @@ class EventMatch(Setting):
         if isinstance(raw, str):
             return {"event": raw}
         if isinstance(raw, dict) and isinstance(raw.get("where"), dict):
-            where = {key: value if isinstance(value, list) else [value] for key, value in raw["where"].items()}
+            where = {key: value if isinstance(value, list | dict) else [value] for key, value in raw["where"].items()}
             return {**raw, "where": where}
         return raw
 
@@ -228,11 +252,16 @@ class Playbook(Setting):
 
 
 class Definition(Setting):
-    """The whole of `pql.yaml`."""
+    """The whole of `pql.yaml`.
+
+    `clock` says what counts as known at a moment: all that had happened (`timestamp`), or only what had also arrived
+    (`received_at`).
+    """
 
     product: str = Field(min_length=1)
     lead: Literal["user", "account"] = "user"
     timezone: Zone | None = None
+    clock: Literal["timestamp", "received_at"] = "timestamp"
     trial: Trial = Trial()
     conversion: Conversion
     score_at: tuple[Span, ...] = Field(min_length=1)
@@ -296,6 +325,6 @@ def load(path: Path) -> Definition:
 
 
 __all__ = [
-    "CONVERTED", "KINDS", "MEASURES", "RECENCY", "TRIAL_STARTED", "Definition", "EventMatch", "InvalidSetting", "Measure",
-    "Playbook", "PrecisionPolicy", "Signal", "Trait", "Window", "load", "parse", "place",
+    "CONVERTED", "KINDS", "MEASURES", "TRIAL_STARTED", "Definition", "EventMatch", "InvalidSetting", "Measure", "Playbook",
+    "PrecisionPolicy", "Range", "Signal", "Trait", "Window", "load", "parse", "place",
 ]  # fmt: skip

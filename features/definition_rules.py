@@ -46,10 +46,10 @@ def _signal_problems(definition: Definition, signal: Signal) -> Iterator[str]:
                 f"signals.{signal.name}.events: {match.event!r} is the outcome itself; a model that sees it "
                 "predicts the past. Leave it out."
             )
-        if match.event.startswith("$") and (signal.scope != "account" or match.event not in (TRIAL_STARTED, CONVERTED)):
+        if match.event in (TRIAL_STARTED, CONVERTED) and signal.scope != "account":
             yield (
-                f"signals.{signal.name}.events: {match.event!r} is reserved; {TRIAL_STARTED} and {CONVERTED} "
-                "exist for signals with `scope: account` only."
+                f"signals.{signal.name}.events: {match.event!r} is made from the trials table for signals with "
+                "`scope: account` only, got `scope: lead`."
             )
     unknown = signal.text.names - facts_of(signal)
     if unknown:
@@ -57,9 +57,19 @@ def _signal_problems(definition: Definition, signal: Signal) -> Iterator[str]:
             f"signals.{signal.name}.text: must quote facts of its own measures ({', '.join(sorted(facts_of(signal)))}), "
             f"got {{{min(unknown)}}}."
         )
-    trends = any(measure.how == "trend" for measure in signal.measures)
-    if trends and all(window.length is None for window in definition.windows_of(signal)):
-        yield f"signals.{signal.name}.measures: trend needs a window of fixed length, got only 'trial'."
+    yield from _measure_problems(definition, signal)
+
+
+def _measure_problems(definition: Definition, signal: Signal) -> Iterator[str]:
+    where = f"signals.{signal.name}.measures"
+    only_trial = all(window.length is None for window in definition.windows_of(signal))
+    for measure in signal.measures:
+        if measure.spec.fixed and only_trial:
+            yield f"{where}: {measure.how} needs a window of fixed length, got only 'trial'."
+        if measure.spec.account and signal.scope != "account":
+            yield f"{where}: {measure.how} needs `scope: account`, got `scope: {signal.scope}`."
+        if measure.how in ("lead_share", "lead_rank") and definition.lead == "account":
+            yield f"{where}: {measure.how} compares a user with the account, and needs `lead: user`, got `lead: account`."
 
 
 def _trait_problems(definition: Definition) -> Iterator[str]:

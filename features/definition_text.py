@@ -114,7 +114,7 @@ def _must(kind: str, message: str, context: Mapping[str, Any]) -> str:
 
 def _path(steps: Iterable[str | int]) -> list[str | int]:
     """Return the keys and positions of an error without the names that pydantic gives to its own validators."""
-    path = [step for step in steps if not (isinstance(step, str) and step.startswith(("function-", "nullable")))]
+    path = [step for step in steps if not (isinstance(step, str) and step.startswith(("function-", "nullable", "[")))]
     tagged = len(path) > 1 and isinstance(path[-2], int) and path[-1] in _UNION_TAGS
     return path[:-1] if tagged else path
 

@@ -4,46 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import repeat
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import polars as pl
 
-from features.vocabulary import USER, Vocabulary, number
-from features.windows import EventLog, Floats, Ints, group
+from features.measures import USER
+from features.vocabulary import Vocabulary, number
+from features.windows import EventLog, Events, Floats, Ints, Small, group
+
+NOBODY = -1
+"""The code of what is not known."""
 
 
 @dataclass(frozen=True)
 class Logs:
-    """What leads did, and what everybody in their accounts did."""
+    """What leads did, what everybody in their accounts did, and by which code each lead is known there (-1: not at all)."""
 
     lead: EventLog
     account: EventLog
+    users: Ints
+
+    def known_by_time(self) -> Logs:
+        """Return the same logs as if every event had arrived when it happened."""
+        lead, account = (replace(log, known=log.times) for log in (self.lead, self.account))
+        return Logs(lead, account, self.users)
 
 
-@dataclass(frozen=True)
-class Readings:
-    """Events as numbers, one position per event.
+def build_logs(own: Events, everyone: Events, n_leads: int, n_accounts: int, who: Ints, vocabulary: Vocabulary) -> Logs:
+    """Return the logs of leads (`own`) and of their accounts (`everyone`), each event once and in order.
 
-    `lead` is -1 for an event that only counts for the account; see `EventLog` for the other arrays.
+    `who` holds each lead's own code in the events' row of users: int64 array of shape (n_leads,). Where every lead is an
+    account of the same number and nobody else did anything, `own` may be `everyone` itself.
     """
+    same = own is everyone
+    everyone, users = _numbered(everyone, vocabulary)
+    place = np.searchsorted(users, who)
+    there = place < len(users)
+    there[there] = users[place[there]] == who[there]
+    codes = np.where(there, place, NOBODY).astype(np.int64)
+    account = group(everyone, n_accounts)
+    return Logs(account if same else group(_numbered(own, vocabulary)[0], n_leads), account, codes)
 
-    lead: Ints
-    account: Ints
-    times: Ints
-    kinds: Ints
-    numbers: Floats
-    codes: Ints
 
-    def logs(self, n_leads: int, n_accounts: int) -> Logs:
-        """Return both logs, each sorted for the windows."""
-        return Logs(self._log(self.lead, n_leads), self._log(self.account, n_accounts))
-
-    def _log(self, key: Ints, size: int) -> EventLog:
-        mine = np.flatnonzero(key >= 0)
-        kinds, times = self.kinds[mine], self.times[mine]
-        return group(key[mine], times, kinds, self.numbers[:, mine], self.codes[:, mine], size)
+def _numbered(events: Events, vocabulary: Vocabulary) -> tuple[Events, Ints]:
+    """Return events whose codes are numbered from 0 without gaps, and the codes that the users had before."""
+    users, codes = np.empty(0, np.int64), np.empty(events.codes.shape, np.int64)
+    for row, values in enumerate(events.codes):
+        found, codes[row] = np.unique(values, return_inverse=True)
+        if row == vocabulary.user_row:
+            users = found
+            continue
+        unknown = int(np.searchsorted(found, NOBODY))
+        if unknown < len(found) and found[unknown] == NOBODY:
+            codes[row] = np.where(codes[row] == unknown, NOBODY, codes[row] - (codes[row] > unknown))
+    return replace(events, codes=codes), users
 
 
 @dataclass
@@ -54,20 +73,14 @@ class PropertyReader:
     kinds: list[int] = field(default_factory=list)
     numbers: list[list[float]] = field(default_factory=list)
     codes: list[list[int]] = field(default_factory=list)
-    known: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def read(self, event: str, properties: Mapping[str, object], user: object) -> None:
-        """Add one event of the vocabulary."""
+    def read(self, event: str, properties: Mapping[str, object], user: int) -> None:
+        """Add one event of the vocabulary; `user` is the code of who did it."""
         self.kinds.append(self.vocabulary.readings[event].kind(properties))
         self.numbers.append([number(properties.get(name)) for name in self.vocabulary.numbers])
         self.codes.append(
-            [self._code(name, user if name == USER else properties.get(name)) for name in self.vocabulary.codes]
+            [user if name == USER else _code(name, properties.get(name)) for name in self.vocabulary.codes]
         )
-
-    def _code(self, name: str, value: object) -> int:
-        if value is None:
-            return -1
-        return self.known.setdefault((name, repr(_same(value))), len(self.known))
 
     def arrays(self) -> tuple[Ints, Floats, Ints]:
         """Return kinds (n,), numbers (n_numbers, n) and codes (n_codes, n)."""
@@ -75,6 +88,15 @@ class PropertyReader:
         numbers = np.array(self.numbers, np.float64).reshape(n, len(vocabulary.numbers)).T
         codes = np.array(self.codes, np.int64).reshape(n, len(vocabulary.codes)).T
         return np.array(self.kinds, np.int64), np.ascontiguousarray(numbers), np.ascontiguousarray(codes)
+
+
+def _code(name: str, value: object) -> int:
+    return NOBODY if value is None else code_of(f"{name}={_same(value)!r}")
+
+
+def code_of(text: str) -> int:
+    """Return 64 bits that stand for a text, so that no list of all texts has to be kept; the same in every process."""
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "little", signed=True)
 
 
 def _same(value: object) -> object:
@@ -86,40 +108,47 @@ def _same(value: object) -> object:
     return (int(value) if value.is_integer() else value) if math.isfinite(value) else None
 
 
-def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> Readings:
-    """Return the readings of a table with columns lead, account (int64), user (int64), timestamp (int64), event, properties.
+def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> tuple[Small, Floats, Ints]:
+    """Return kinds, numbers and codes of a table with the columns event, base, user and, where they are read, properties.
 
-    Only rows whose event has properties to read are looked at one by one; the others are mapped all at once.
+    `base` is the first kind of the event, `user` the code of who did it. Only rows whose event has properties to read
+    are looked at one by one; the others are mapped all at once.
     """
-    bases = {name: reading.base for name, reading in vocabulary.readings.items()}
-    # A definition of traits alone has no events; polars then forgets the type.
-    kinds = events["event"].replace_strict(bases, return_dtype=pl.Int64).to_numpy().astype(np.int64)
-    numbers = np.full((len(vocabulary.numbers), len(events)), math.nan)
-    codes = np.full((len(vocabulary.codes), len(events)), -1, np.int64)
-    codes[vocabulary.codes.index(USER)] = events["user"].to_numpy()
     names = [name for name, reading in vocabulary.readings.items() if reading.reads_properties]
-    rows = events["event"].is_in(names).arg_true().to_numpy()
-    if len(rows):
-        reader = _read_rows(events[rows], vocabulary)
-        kinds[rows], numbers[:, rows], read_codes = reader.arrays()
-        others = [i for i, name in enumerate(vocabulary.codes) if name != USER]
-        codes[np.ix_(np.array(others, np.int64), rows)] = read_codes[others]
-    return Readings(
-        events["lead"].to_numpy(), events["account"].to_numpy(), events["timestamp"].to_numpy(), kinds, numbers, codes
-    )
-
-
-def _read_rows(events: pl.DataFrame, vocabulary: Vocabulary) -> PropertyReader:
-    reader = PropertyReader(vocabulary)
+    rows = events["event"].is_in(names).arg_true().to_numpy() if names and "properties" in events.columns else _NONE
+    users = events["user"].to_numpy() if vocabulary.user_row >= 0 else _NONE
     decode = msgspec.json.Decoder().decode
-    for event, text in zip(events["event"], events["properties"], strict=True):
-        reader.read(event, decode(text) if text else {}, None)
-    return reader
+    looked_at = events[rows] if len(rows) else events.clear()
+    said = (
+        (event, decode(text) if text else {})
+        for event, text in zip(looked_at["event"], looked_at["properties"] if len(rows) else (), strict=True)
+    )
+    return _read(events["base"].to_numpy(), users, rows, said, vocabulary)
 
 
-@dataclass(frozen=True)
-class Happening:
-    """One event of a request: who did it, what, when (microseconds since 1970 UTC), and its properties."""
+_NONE: Ints = np.empty(0, np.int64)
+
+
+def _read(
+    bases: Small, users: Ints, rows: Ints, said: Iterable[tuple[str, Mapping[str, object]]], vocabulary: Vocabulary
+) -> tuple[Small, Floats, Ints]:
+    """Return kinds, numbers and codes of events, of which those at `rows` have properties to read."""
+    numbers = np.full((len(vocabulary.numbers), len(bases)), math.nan)
+    codes = np.full((len(vocabulary.codes), len(bases)), NOBODY, np.int64)
+    if vocabulary.user_row >= 0:
+        codes[vocabulary.user_row] = users
+    if not len(rows):
+        return bases, numbers, codes
+    reader = PropertyReader(vocabulary)
+    for (event, properties), user in zip(said, users[rows] if len(users) else repeat(NOBODY), strict=False):
+        reader.read(event, properties, int(user))
+    kinds = bases.copy()
+    kinds[rows], numbers[:, rows], codes[:, rows] = reader.arrays()
+    return kinds, numbers, codes
+
+
+class Happening(NamedTuple):
+    """One event of a request: who did it, what, when (microseconds since 1970 UTC), its properties and its message's id."""
 
     lead: int
     user: str
@@ -127,20 +156,42 @@ class Happening:
     event: str
     time: int
     properties: Mapping[str, object]
+    message_id: str | None = None
 
 
-def read_requests(happenings: Iterable[Happening], vocabulary: Vocabulary) -> Readings:
-    """Return the readings of events in requests; each request is a world of its own, so its number is also its account's."""
-    reader = PropertyReader(vocabulary)
-    mine: list[Happening] = [one for one in happenings if one.event in vocabulary.readings]
-    for one in mine:
-        reader.read(one.event, one.properties, one.user)
-    kinds, numbers, codes = reader.arrays()
-    account = np.array([one.lead for one in mine], np.int64)
-    lead = np.array([one.lead if one.own else -1 for one in mine], np.int64)
-    return Readings(lead, account, np.array([one.time for one in mine], np.int64), kinds, numbers, codes)
+def read_requests(happenings: Iterable[Happening], ids: Sequence[str], vocabulary: Vocabulary) -> Logs:
+    """Return the logs of requests; each request is a world of its own, so its number is also its account's.
+
+    `ids` are the user ids of the leads, by number.
+    """
+    # Column by column, because a request's time goes into what is done once per event.
+    columns = list(zip(*happenings, strict=True)) or [()] * len(Happening._fields)
+    lead, user, own, event, time, properties, message_id = columns
+    base_of = {name: reading.base for name, reading in vocabulary.readings.items()}
+    bases = np.fromiter(map(base_of.get, event, repeat(NOBODY)), np.int32, len(event))
+    hashes = {name: code_of(name) for name in {*user, *ids}}
+    users = np.array([hashes[name] for name in user] if len(hashes) > 1 else [*hashes.values()] * len(user), np.int64)
+    asked_of = {name for name, reading in vocabulary.readings.items() if reading.reads_properties}
+    asked = [place for place, name in enumerate(event) if name in asked_of] if asked_of else []
+    said = ((event[place], properties[place]) for place in asked)
+    kinds, numbers, codes = _read(bases, users, np.array(asked, np.int64), said, vocabulary)
+    times, keys = np.array(time, np.int64), _keys(kinds, users, properties, message_id)
+    everyone = Events(np.array(lead, np.int64), times, times, kinds, keys, numbers, codes)
+    known = bases != NOBODY
+    mine = np.array(own, bool)
+    if not known.all():
+        everyone, mine = everyone.take(known), mine[known]
+    who = np.array([hashes[name] for name in ids], np.int64)
+    return build_logs(everyone if mine.all() else everyone.take(mine), everyone, len(ids), len(ids), who, vocabulary)
 
 
-def unread(names: Sequence[str], vocabulary: Vocabulary) -> list[str]:
-    """Return the event names that no signal reads."""
-    return sorted({name for name in names if name not in vocabulary.readings})
+def _keys(kinds: Small, users: Ints, properties: Sequence[Mapping[str, object]], ids: Sequence[str | None]) -> Ints:
+    """Return what tells that an event was said before; see `features.windows.Events`."""
+    keys = (kinds.astype(np.int64) << 1) ^ (users & ~1)
+    for place, said in enumerate(properties) if any(properties) else ():
+        if said:
+            keys[place] ^= hash(repr(said)) & ~1
+    for place, name in enumerate(ids) if any(ids) else ():
+        if name:
+            keys[place] = hash((int(users[place]), name)) | 1
+    return keys

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.definition import Definition, EventMatch, Scalar
+from features.definition import Definition, EventMatch, Range, Scalar
+from features.measures import USER
 from features.windows import Ints
 
-USER = "user"
-"""`distinct(user)` tells apart who did it, not a property."""
+LARGEST_NUMBER = 1e15
+"""No property that is worth adding up is larger; beyond it lie broken values, and sums that lose their cents."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class EventReading:
     """
 
     base: int
-    filters: tuple[Mapping[str, tuple[Scalar, ...]], ...]
+    filters: tuple[Mapping[str, tuple[Scalar, ...] | Range], ...]
     always: frozenset[str]
     filtered: tuple[frozenset[str], ...]
     reads_properties: bool
@@ -38,11 +39,19 @@ class EventReading:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Every event name that a definition reads, and the properties it sums (`numbers`) or tells apart (`codes`)."""
+    """Every event name that a definition reads, and the properties it sums (`numbers`) or tells apart (`codes`).
+
+    Where a measure asks who did it, the first of `codes` is USER.
+    """
 
     readings: Mapping[str, EventReading]
     numbers: tuple[str, ...]
     codes: tuple[str, ...]
+
+    @property
+    def user_row(self) -> int:
+        """The row of the codes that tells who did it, -1 where nothing asks."""
+        return 0 if USER in self.codes else -1
 
     def series_of_kinds(self, series: Mapping[str, int]) -> tuple[Ints, Ints]:
         """Return the series that each kind belongs to, as (start of each kind's part, the series).
@@ -62,8 +71,10 @@ class Vocabulary:
 
 def vocabulary(definition: Definition) -> Vocabulary:
     """Return what a definition reads of events."""
-    numbers = _properties(definition, "sum")
-    codes = tuple(dict.fromkeys((USER, *_properties(definition, "distinct"))))
+    numbers = _properties(definition, ("sum", "mean"))
+    distinct = _properties(definition, ("distinct",))
+    asks_who = USER in distinct or any(measure.spec.account for one in definition.signals for measure in one.measures)
+    codes = tuple(dict.fromkeys((*([USER] if asks_who else []), *distinct)))
     readings: dict[str, EventReading] = {}
     base = 0
     for event in dict.fromkeys(match.event for signal in definition.signals for match in signal.events):
@@ -73,8 +84,8 @@ def vocabulary(definition: Definition) -> Vocabulary:
     return Vocabulary(readings, numbers, codes)
 
 
-def _properties(definition: Definition, how: str) -> tuple[str, ...]:
-    found = [measure.of for signal in definition.signals for measure in signal.measures if measure.how == how]
+def _properties(definition: Definition, hows: tuple[str, ...]) -> tuple[str, ...]:
+    found = [measure.of for signal in definition.signals for measure in signal.measures if measure.how in hows]
     return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
@@ -86,16 +97,27 @@ def _reading(definition: Definition, event: str, base: int) -> EventReading:
         if match.where:
             by_filter.setdefault(repr(sorted(match.where.items())), (match, set()))[1].add(signal.name)
     measured = any(
-        measure.how in ("sum", "distinct") and measure.of != USER for signal, _ in users for measure in signal.measures
+        measure.spec.brackets == "property" and (measure.how, measure.of) != ("distinct", USER)
+        for signal, _ in users
+        for measure in signal.measures
     )
     filters = tuple(match.where for match, _ in by_filter.values())
     names = tuple(frozenset(found) for _, found in by_filter.values())
     return EventReading(base, filters, always, names, measured or bool(filters))
 
 
-def matches(wanted: Mapping[str, Sequence[Scalar]], properties: Mapping[str, object]) -> bool:
-    """Whether each wanted property has one of its wanted values; numbers also match when sent as text."""
-    return all(_plain(properties.get(name)) in {_plain(value) for value in values} for name, values in wanted.items())
+def matches(wanted: Mapping[str, Sequence[Scalar] | Range], properties: Mapping[str, object]) -> bool:
+    """Whether each wanted property has one of its wanted values or lies in its range; numbers also match as text."""
+    return all(_is_wanted(want, properties.get(name)) for name, want in wanted.items())
+
+
+def _is_wanted(want: Sequence[Scalar] | Range, value: object) -> bool:
+    if not isinstance(want, Range):
+        return _plain(value) in {_plain(one) for one in want}
+    size = number(value)
+    # A property that is no number compares false both ways, and so lies in no range.
+    low = -math.inf if want.at_least is None else want.at_least
+    return low <= size < (math.inf if want.below is None else want.below)
 
 
 def _plain(value: object) -> object:
@@ -108,10 +130,10 @@ def _plain(value: object) -> object:
 
 
 def number(value: object) -> float:
-    """Return a property as a finite number, NaN where it is none; numbers sent as text count.
+    """Return a property as a number of at most 10^15 either way, NaN where it is none; numbers sent as text count.
 
-    >>> number("2.5"), number(True), number("many")
-    (2.5, nan, nan)
+    >>> number("2.5"), number(True), number("many"), number(1e300)
+    (2.5, nan, nan, nan)
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
@@ -119,4 +141,4 @@ def number(value: object) -> float:
         result = float(value)
     except (ValueError, OverflowError):
         return math.nan
-    return result if math.isfinite(result) else math.nan
+    return result if abs(result) <= LARGEST_NUMBER else math.nan

@@ -1,15 +1,12 @@
 """Columns are named, directed and described by their definition, and their fingerprint with what they hold."""
 
-import numpy as np
 import pytest
 
-from features.columns import TRIAL_AGE, Column, columns, fingerprint, plan
-from features.definition import MEASURES, Definition, parse
-from features.durations import DAY
+from features.columns import TRIAL_AGE, Column, columns, fingerprint
+from features.definition import Definition, parse
 from features.errors import InvalidSetting
 from features.matrix import FeatureBuilder
-from features.vocabulary import vocabulary
-from features.windows import TRIAL, Op
+from features.measures import SPECS
 
 TEXT = """
 product: Tested
@@ -26,7 +23,9 @@ signals:
   - {name: stuck, kind: friction, direction: "-", events: [error], windows: [36h], text: got stuck}
   - {name: seen, kind: frequency, direction: free, events: [page], measures: [count], windows: [trial], text: came}
   - {name: team, kind: team_growth, scope: account, events: [invite_sent], windows: [2d],
-     measures: [count, trend], text: t}
+     measures: [count, trend, user_growth, lead_share, lead_rank], text: t}
+  - {name: depth, kind: usage_depth, events: [{event: page, where: {seconds: {at_least: 30, below: 600}}}],
+     measures: [mean(seconds), streak, per_active_day, share, days_to_reach(2)], windows: [3d, trial], text: read}
 traits:
   - {name: size, type: number, direction: "+", column: company_size}
   - {name: sector, type: category}
@@ -59,7 +58,10 @@ def test_names_come_from_signal_measure_and_window_in_the_order_of_the_definitio
         "invites_reached_3_1d", "invites_reached_3_7d", "invites_reached_3_trial",
         "stuck_count_36h", "stuck_days_since_last",
         "seen_count_trial",
-        "team_count_2d", "team_trend_2d",
+        "team_count_2d", "team_trend_2d", "team_user_growth_2d", "team_lead_share_2d", "team_lead_rank_2d",
+        "depth_mean_seconds_3d", "depth_mean_seconds_trial", "depth_streak_3d", "depth_streak_trial",
+        "depth_per_active_day_3d", "depth_per_active_day_trial", "depth_share_3d", "depth_share_trial",
+        "depth_days_to_reach_2",
         "size", "sector=retail", "sector=health care", "mail_is_business", "invited",
     ]  # fmt: skip
 
@@ -75,6 +77,14 @@ def test_names_come_from_signal_measure_and_window_in_the_order_of_the_definitio
         ("stuck_count_36h", -1),
         ("stuck_days_since_last", 1),
         ("seen_count_trial", 0),
+        ("team_user_growth_2d", 1),
+        ("team_lead_share_2d", 1),
+        ("team_lead_rank_2d", -1),
+        ("depth_mean_seconds_3d", 1),
+        ("depth_streak_trial", 1),
+        ("depth_per_active_day_3d", 1),
+        ("depth_share_3d", 1),
+        ("depth_days_to_reach_2", -1),
         ("size", 1),
         ("sector=retail", 0),
         ("mail_is_business", -1),
@@ -100,6 +110,20 @@ def test_more_of_a_good_signal_can_only_raise_the_score_and_the_longer_ago_the_l
             "-1 to 1",
             "this window against the one before it, -1 (stopped) to 1 (new), in the last 7 days",
         ),
+        ("depth_mean_seconds_3d", "seconds", "mean of seconds where it is given, in the last 3 days"),
+        (
+            "depth_streak_trial",
+            "days",
+            "longest run of 24-hour days on end with at least one (counted back from as_of), since the trial began",
+        ),
+        ("depth_share_3d", "0 to 1", "share in all events that any signal reads, in the last 3 days"),
+        ("depth_days_to_reach_2", "days", "days from the trial's start until it had happened 2 times since then"),
+        ("team_lead_share_2d", "0 to 1", "the lead's own share in the account's, in the last 2 days"),
+        (
+            "team_lead_rank_2d",
+            "place",
+            "place of the lead among the account's users by how often, 1 is most, in the last 2 days",
+        ),
         ("size", "number", "the trait company_size"),
         ("sector=retail", "0 or 1", "1 where sector is 'retail', else 0"),
         ("invited", "0 or 1", "the trait invited"),
@@ -111,8 +135,55 @@ def test_a_column_says_its_unit_and_its_meaning(name: str, unit: str, meaning: s
 
 def test_every_measure_has_a_unit_and_a_meaning_without_braces() -> None:
     signals = [column for column in TABLE if column.measure is not None]
-    assert {column.measure.how for column in signals if column.measure} == set(MEASURES)
+    assert {column.measure.how for column in signals if column.measure} == set(SPECS)
     assert not any("{" in column.unit + column.meaning for column in TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("invites_count_7d", 3, "invites 3 times in the last 7 days"),
+        ("invites_count_1d", 1, "invites once in the last day"),
+        ("invites_sum_seats_trial", 12.5, "12.5 seats in all of invites since the trial began"),
+        ("invites_active_days_1d", 1, "invites on 1 day in the last day"),
+        ("invites_days_since_last", 2, "invites for the last time 2 days ago"),
+        ("invites_reached_3_7d", 1, "invites at least 3 times in the last 7 days"),
+        ("depth_mean_seconds_3d", 40, "40 seconds on average of depth in the last 3 days"),
+        ("depth_days_to_reach_2", 1, "depth 2 times within 1 day of the trial's start"),
+        ("team_lead_share_2d", 0.5, "0.5 of the account's team by this lead in the last 2 days"),
+        ("team_lead_rank_2d", 2, "number 2 in the account by team in the last 2 days"),
+        ("trial_age_days", 4, "4 days since the trial began"),
+        ("size", 80, "size: 80"),
+        ("sector=health care", 1, "sector is health care: 1"),
+    ],
+)
+def test_a_column_says_one_value_of_it(name: str, value: float, said: str) -> None:
+    assert named(name).sentence.fill({"value": value}) == said
+
+
+def test_braces_in_a_users_words_stay_words() -> None:
+    braced = columns(changed("sum(seats)", '"sum({value} {})"'), LEVELS)
+    column = next(column for column in braced if column.measure and column.measure.of == "{value} {}")
+    assert column.sentence.fill({"value": 2}).startswith("2 {value} {} in all of invites")
+
+
+def test_an_underscore_in_a_name_is_said_as_a_space() -> None:
+    table = columns(changed("name: stuck", "name: got_stuck"), LEVELS)
+    column = next(column for column in table if column.name == "got_stuck_count_36h")
+    assert column.sentence.fill({"value": 2}) == "got stuck 2 times in the last 36 hours"
+
+
+def test_every_column_has_a_sentence_that_needs_nothing_but_its_value() -> None:
+    for column in TABLE:
+        assert column.sentence.names <= {"value"}
+        assert column.sentence.fill({"value": 2.0})
+
+
+def test_trends_have_no_column_for_the_trial_whose_length_differs_from_lead_to_lead() -> None:
+    for column in TABLE:
+        if column.measure and column.measure.spec.fixed:
+            assert column.window is not None
+            assert column.window.length is not None
 
 
 def test_a_column_belongs_to_its_signal_trait_or_clock() -> None:
@@ -176,7 +247,13 @@ def test_the_same_definition_has_the_same_fingerprint() -> None:
         ("reached(3)", "reached(4)"),
         ("column: company_size", "column: size"),
         ("{name: invited, type: flag}", "{name: invited, type: number}"),
-        ("scope: account, ", ""),
+        ("[count, trend, user_growth, lead_share, lead_rank]", "[count, trend, user_growth, lead_rank, lead_share]"),
+        ("at_least: 30", "at_least: 31"),
+        ("below: 600", "below: 601"),
+        (", below: 600", ""),
+        ("days_to_reach(2)", "days_to_reach(3)"),
+        ("mean(seconds)", "sum(seconds)"),
+        ("score_at: [7d]", "score_at: [7d]\nclock: received_at"),
         ("  - {name: invited, type: flag}\n", ""),
     ],
 )
@@ -198,52 +275,23 @@ def test_other_levels_or_another_order_of_columns_change_the_fingerprint() -> No
     assert FeatureBuilder(DEFINITION, {"sector": ("retail",)}).fingerprint != ORIGINAL
 
 
+def test_the_scope_of_a_signal_changes_the_fingerprint() -> None:
+    own, of_all = (
+        parse(TEXT.replace("measures: [count, trend, user_growth, lead_share, lead_rank]", "measures: [count]")
+              .replace("scope: account, ", scope))
+        for scope in ("", "scope: account, ")
+    )  # fmt: skip
+    assert FeatureBuilder(own, LEVELS).fingerprint != FeatureBuilder(of_all, LEVELS).fingerprint
+
+
+def test_the_usual_clock_may_be_named_without_changing_the_fingerprint() -> None:
+    named_clock = changed("score_at: [7d]", "score_at: [7d]\nclock: timestamp")
+    assert FeatureBuilder(named_clock, LEVELS).fingerprint == ORIGINAL
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("text: got stuck", "text: was stuck"), ("kind: friction", "kind: limit"), ("at_least: 0.3", "at_least: 0.4")],
 )
 def test_what_is_only_said_does_not_change_the_fingerprint(old: str, new: str) -> None:
     assert FeatureBuilder(changed(old, new), LEVELS).fingerprint == ORIGINAL
-
-
-# --- plan ------------------------------------------------------------------------------------
-
-
-def test_a_plan_fills_the_columns_of_its_scope_in_their_order() -> None:
-    for scope in ("lead", "account"):
-        made = plan(TABLE, DEFINITION, vocabulary(DEFINITION), scope)
-        mine = [column for column in TABLE if column.scope == scope]
-        assert [Op(op).name.lower() for op in made.ops[:, 0]] == [c.measure.how for c in mine if c.measure]
-        for column, (_, _, span, _, _) in zip(mine, made.ops, strict=True):
-            if column.window is not None:
-                assert made.lengths[span] == (TRIAL if column.window.length is None else column.window.length)
-
-
-def test_a_plan_reads_only_the_spans_that_its_columns_need() -> None:
-    lead, account = (plan(TABLE, DEFINITION, vocabulary(DEFINITION), scope) for scope in ("lead", "account"))
-    hours = DAY // 24
-    assert sorted(lead.lengths.tolist()) == [TRIAL, DAY, 36 * hours, 2 * DAY, 7 * DAY, 14 * DAY]
-    assert sorted(account.lengths.tolist()) == [2 * DAY, 4 * DAY]
-
-
-def test_trend_reads_a_span_and_its_double() -> None:
-    made = plan(TABLE, DEFINITION, vocabulary(DEFINITION), "lead")
-    for op, _, span, wide, _ in made.ops:
-        if op == Op.TREND:
-            assert made.lengths[wide] == 2 * made.lengths[span]
-
-
-def test_days_since_read_the_signals_longest_span_or_its_trial() -> None:
-    made = plan(TABLE, DEFINITION, vocabulary(DEFINITION), "lead")
-    rows = {
-        row: {made.lengths[span], made.lengths[wide]} for op, row, span, wide, _ in made.ops if op == Op.DAYS_SINCE_LAST
-    }
-    assert rows == {0: {7 * DAY, TRIAL}, 1: {36 * DAY // 24}}
-
-
-def test_a_scope_without_signals_has_an_empty_plan() -> None:
-    bare = parse(TEXT.replace("scope: account, ", ""))
-    made = plan(columns(bare, LEVELS), bare, vocabulary(bare), "account")
-    assert made.ops.shape == (0, 5)
-    assert len(made.lengths) == len(made.series) == 0
-    assert made.series_start.dtype == np.int64

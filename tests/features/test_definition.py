@@ -12,6 +12,7 @@ from features.definition import (
     KINDS,
     MEASURES,
     Measure,
+    Range,
     Signal,
     Window,
     load,
@@ -20,6 +21,7 @@ from features.definition import (
 from features.definition_rules import facts_of
 from features.durations import DAY, HOUR
 from features.errors import InvalidInput, InvalidSetting
+from features.measures import SPECS
 
 GOOD = """\
 product: Taskhub
@@ -159,6 +161,14 @@ def test_every_kind_of_signal_is_accepted(kind: str) -> None:
         ("days_since_last", "days_since_last"),
         ("trend", "trend"),
         ("reached(12)", "reached_12"),
+        ("mean(amount)", "mean_amount"),
+        ("streak", "streak"),
+        ("per_active_day", "per_active_day"),
+        ("share", "share"),
+        ("days_to_reach(3)", "days_to_reach_3"),
+        ("user_growth", "user_growth"),
+        ("lead_share", "lead_share"),
+        ("lead_rank", "lead_rank"),
     ],
 )
 def test_every_measure_has_a_name_of_plain_letters(measure: str, name: str) -> None:
@@ -167,7 +177,39 @@ def test_every_measure_has_a_name_of_plain_letters(measure: str, name: str) -> N
 
 
 def test_the_table_of_measures_is_complete() -> None:
-    assert len(MEASURES) == len(set(MEASURES)) == 8
+    assert set(SPECS) == set(MEASURES)
+    assert len(MEASURES) == len(set(MEASURES)) == 16
+
+
+@pytest.mark.parametrize("how", MEASURES)
+def test_a_measure_of_the_definition_knows_what_it_is(how: str) -> None:
+    assert Measure(how=how).spec is SPECS[how]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("{at_least: 5}", Range(at_least=5)),
+        ("{below: -0.5}", Range(below=-0.5)),
+        ("{at_least: 5, below: 5.5}", Range(at_least=5, below=5.5)),
+        ("{at_least: 1e3, below: null}", Range(at_least=1000)),
+    ],
+)
+def test_a_property_may_be_asked_to_lie_in_a_range(written: str, read: Range) -> None:
+    match = parse(GOOD.replace("path: [/team, 3]", f"path: {written}")).signals[0].events[1]
+    assert match.where == {"path": read, "beta": (True,)}
+
+
+@pytest.mark.parametrize("clock", ["timestamp", "received_at"])
+def test_a_definition_may_say_what_counts_as_known(clock: str) -> None:
+    assert parse(GOOD).clock == "timestamp"
+    assert parse(GOOD.replace("lead: user", f"lead: user\nclock: {clock}")).clock == clock
+
+
+@pytest.mark.parametrize("event", ["$pageview", "$identify", "$paid", "$"])
+def test_a_signal_may_read_events_of_any_name_that_a_vendor_gave_them(event: str) -> None:
+    signal = parse(GOOD.replace("[invite_sent, {", f"['{event}', {{")).signals[0]
+    assert signal.events[0].event == event
 
 
 @pytest.mark.parametrize(
@@ -304,6 +346,7 @@ def test_what_is_missing_is_named(old: str, key: str) -> None:
         ("scope: account", "scope: team", "signals[1] (history).scope must be 'lead' or 'account', got 'team'."),
         ("speakable: true", "speakable: perhaps", "traits[0] (email).speakable must be a valid boolean"),
         ("type: number", "type: string", "(size).type must be 'number', 'category', 'flag' or 'email_domain'"),
+        ("lead: user", "lead: user\nclock: arrival", "clock must be 'timestamp' or 'received_at', got 'arrival'."),
         ("[u1]", "u1", "exclude.users must be a list, got 'u1'."),
         ("kinds: [team_growth, limit]", "kinds: [limits]", "playbooks[0] (call).kinds[0] must be 'activation', "),
         ("id: call", "id: Call", "playbooks[0] (Call).id must be small letters, digits and _"),
@@ -319,10 +362,15 @@ def test_a_wrong_value_is_named_with_what_it_must_be_and_what_it_is(old: str, ne
 @pytest.mark.parametrize(
     ("measure", "must"),
     [
-        ("median", "must be one of count, sum, distinct, active_days"),
-        ("sum", "sum needs a property or number in brackets"),
-        ("reached", "reached needs a property or number in brackets"),
+        ("median", "must be one of count, sum(...), mean(...), distinct(...), active_days, streak"),
+        ("sum", "sum needs a property in brackets"),
+        ("mean", "mean needs a property in brackets"),
+        ("reached", "reached needs a number in brackets"),
+        ("days_to_reach", "days_to_reach needs a number in brackets"),
         ("count(x)", "count takes no brackets"),
+        ("lead_share(x)", "lead_share takes no brackets"),
+        ("days_to_reach(0)", "days_to_reach(n) needs a whole number from 1"),
+        ("days_to_reach(1001)", "days_to_reach(n) needs a whole number from 1 to 1000"),
         ("reached(0)", "reached(n) needs a whole number from 1"),
         ("reached(x)", "reached(n) needs a whole number from 1"),
         ("reached(²)", "reached(n) needs a whole number from 1"),
@@ -336,6 +384,36 @@ def test_a_wrong_measure_is_named_with_what_it_must_be(measure: str, must: str) 
     text = problem("[count, sum(seats)", f"[count, {measure}, sum(seats)")
     assert text.startswith(f"mine.yaml line 13: signals[0] (invites).measures[1] {must}")
     assert f"got {yaml.safe_load(measure)!r}." in text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "must"),
+    [
+        ("[]", ".path must be a list of at least 1, got []."),
+        ("{}", ".path must have at_least, below or both, got {}."),
+        ("{at_least: null}", ".path must have at_least, below or both, got {'at_least': None}."),
+        ("{at_least: 5, below: 5}", ".path must have at_least lower than below, got {'at_least': 5, 'below': 5}."),
+        ("{at_least: 6, below: 5}", ".path must have at_least lower than below, got"),
+        ("{at_least: many}", ".path.at_least must be a valid number"),
+        ("{below: [1]}", ".path.below must be a valid number, got [1]."),
+        ("{at_least: .nan}", ".path.at_least must be a finite number"),
+        ("{below: .inf}", ".path.below must be a finite number"),
+        ("[{at_least: 1}]", ".path[0] must be a text, got {'at_least': 1}."),
+        ("[[1]]", ".path[0] must be a text, got [1]."),
+    ],
+)
+def test_a_range_that_is_wrong_is_named_with_what_it_must_be(wanted: str, must: str) -> None:
+    assert problem("path: [/team, 3]", f"path: {wanted}").startswith(
+        f"mine.yaml line 12: signals[0] (invites).events[1].where{must}"
+    )
+
+
+def test_an_unknown_key_of_a_range_is_named_with_the_known_one_that_is_most_like_it() -> None:
+    text = problem("path: [/team, 3]", "path: {atleast: 5}")
+    assert text == (
+        "mine.yaml line 12: unknown key signals[0] (invites).events[1].where.path.atleast. Did you mean 'at_least'? "
+        "Known here: at_least, below."
+    )
 
 
 @pytest.mark.parametrize(
@@ -364,9 +442,17 @@ def test_a_wrong_sentence_is_named_with_its_line(text: str, must: str) -> None:
     [
         ("[invite_sent, {", "[subscription_started, {", "invites.events: 'subscription_started' is the outcome itself"),
         ("[invite_sent, {", "[trial_cancelled, {", "signals.invites.events: 'trial_cancelled' is the outcome itself"),
-        ("[invite_sent, {", "[$converted, {", "signals.invites.events: '$converted' is reserved;"),
-        ("$converted]", "$paid]", "signals.history.events: '$paid' is reserved;"),
-        ("scope: account\n", "scope: lead\n", "signals.history.events: '$trial_started' is reserved;"),
+        ("[invite_sent, {", "[$converted, {", "signals.invites.events: '$converted' is made from the trials table for "
+         "signals with `scope: account` only, got `scope: lead`."),
+        ("scope: account\n", "scope: lead\n", "signals.history.events: '$trial_started' is made from the trials table"),
+        ("days_since_last, trend", "days_since_last, lead_rank",
+         "signals.invites.measures: lead_rank needs `scope: account`, got `scope: lead`."),
+        ("days_since_last, trend", "days_since_last, lead_share",
+         "signals.invites.measures: lead_share needs `scope: account`, got `scope: lead`."),
+        ("days_since_last, trend", "days_since_last, user_growth",
+         "signals.invites.measures: user_growth needs `scope: account`, got `scope: lead`."),
+        ("text: started {count}", "windows: [trial]\n    measures: [user_growth]\n    text: started",
+         "signals.history.measures: user_growth needs a window of fixed length, got only 'trial'."),
         ("started {count}", "started {sum_seats}", "signals.history.text: must quote facts of its own measures "
          "(count, days_since_last, last, window), got {sum_seats}."),
         ("text: started {count}", "measures: [count]\n    text: started {last}", "got {last}."),
@@ -392,6 +478,22 @@ def test_keys_that_do_not_fit_together_are_named_by_their_path(old: str, new: st
     text = problem(old, new)
     assert text.startswith("mine.yaml: ")
     assert message in text
+
+
+@pytest.mark.parametrize("measure", ["lead_share", "lead_rank"])
+def test_an_account_as_a_lead_cannot_be_compared_with_itself(measure: str) -> None:
+    text = GOOD.replace("lead: user", "lead: account")
+    asked = text.replace("text: started {count}", f"measures: [{measure}]\n    text: started")
+    with pytest.raises(
+        InvalidSetting, match=rf"signals\.history\.measures: {measure} compares a user with the account"
+    ):
+        parse(asked)
+
+
+@pytest.mark.parametrize("measure", ["user_growth", "lead_share", "lead_rank"])
+def test_measures_of_accounts_are_accepted_for_signals_of_accounts(measure: str) -> None:
+    asked = GOOD.replace("text: started {count}", f"measures: [{measure}]\n    text: 'rose {{{measure}}}'")
+    assert [one.how for one in parse(asked).signals[1].measures] == [measure]
 
 
 def test_neither_signals_nor_traits_is_refused_with_what_to_do() -> None:
