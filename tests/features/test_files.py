@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from features.errors import InvalidInput
-from features.sources.files import FORMATS, format_of, read, write
+from features.sources.files import FORMATS, form_by_name, format_of, parquet_frames, read, write
 
 TEXTS = pl.DataFrame({"user_id": ["007", "1e3", "é\"',\n"], "event": ["a b", None, "c"]})
 NESTED = pl.DataFrame(
@@ -183,3 +183,37 @@ def test_a_folder_is_no_file(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(InvalidInput, match="cannot be read"):
         read(tmp_path / name)
+
+
+# --- in pieces -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(1, [1, 1, 1]), (2, [2, 1]), (3, [3]), (100, [3])])
+def test_a_parquet_file_is_read_in_pieces(rows: int, sizes: list[int], tmp_path: Path) -> None:
+    write(TEXTS, tmp_path / "a.parquet")
+    pieces = list(parquet_frames(tmp_path / "a.parquet", rows))
+    assert [len(piece) for piece in pieces] == sizes
+    assert_frame_equal(pl.concat(pieces), TEXTS)
+
+
+def test_a_parquet_file_without_rows_is_one_piece_with_its_columns(tmp_path: Path) -> None:
+    write(TEXTS.clear(), tmp_path / "a.parquet")
+    [piece] = parquet_frames(tmp_path / "a.parquet")
+    assert_frame_equal(piece, TEXTS.clear())
+
+
+def test_a_parquet_file_with_a_star_in_its_name_is_that_file(tmp_path: Path) -> None:
+    write(TEXTS, tmp_path / "a*.parquet")
+    write(TEXTS, tmp_path / "ab.parquet")
+    assert sum(map(len, parquet_frames(tmp_path / "a*.parquet"))) == 3
+
+
+def test_a_damaged_parquet_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and rubbish PAR1")
+    with pytest.raises(InvalidInput, match=r"a\.parquet: cannot be read \(not parquet: "):
+        list(parquet_frames(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.csv.gz", "csv"), ("a.gz", None), ("a.txt", None)])
+def test_a_name_may_tell_no_format(name: str, form: str | None) -> None:
+    assert form_by_name(Path(name)) == form
