@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything runs in .venv, which `make` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup train serve test check bench notebooks bento lock clean
+.PHONY: help setup train serve test check bench docs notebooks bento lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -51,6 +51,9 @@ check: .venv/ready ## format, lint and types
 bench: .venv/ready ## the tables of docs/results.md (needs ../shared/data)
 	$(BIN)/python benchmarks/reference_tasks.py docs/results.md
 
+docs: .venv/ready ## docs/features.md, from pql.yaml
+	$(BIN)/python -m features.catalogue pql.yaml docs/features.md
+
 notebooks: .venv/ready ## run every notebook
 	$(BIN)/python notebooks/run.py
 
@@ -62,7 +65,7 @@ lock: ## renew the locks from pyproject.toml
 	for part in train serve; do $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --quiet \
 		--upgrade --extra $$part pyproject.toml -o requirements/$$part.lock; done
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --quiet --upgrade \
-		--extra train --extra serve --extra dev pyproject.toml -o requirements/dev.lock
+		--extra train --extra serve --extra warehouse --extra dev pyproject.toml -o requirements/dev.lock
 
 clean: ## forget what was built, but not what was trained
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
