@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time_ns
 from typing import Any, TypeVar
 
 import click
@@ -21,18 +22,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from features.durations import parse_span
 from features.errors import InvalidInput, PQLError
+from features.sources.formats import FORMATS
 from features.times import moment_of, parse_instant
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_MODEL = "pql-scorer@champion"
 SHOWN = (("auc", "AUC"), ("log_loss", "log loss"), ("pql_precision", "PQL precision"))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
-data_argument = click.argument("data", type=click.Path(path_type=Path))
-trials_option = click.option(
-    "--trials", type=click.Path(path_type=Path), help="Trials table; without it the events tell."
-)
+data_argument = click.argument("data")
+trials_option = click.option("--trials", help="Trials table; without it the events tell.")
 format_option = click.option(
-    "--format", "form", type=click.Choice(["parquet", "csv", "jsonl"]), help="Else the name tells."
+    "--format", "form", metavar="|".join(FORMATS), help="Of the events; else name and content tell."
 )
 model_option = click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, help="NAME@alias, NAME/version or a folder."
@@ -80,13 +80,14 @@ def span(_: click.Context, __: click.Parameter, value: str | None) -> Any:
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @as_json
 def init(
-    data: Path, form: str | None, trials: Path | None, conversion: str | None, horizon: tuple[int] | None,
+    data: str, form: str | None, trials: str | None, conversion: str | None, horizon: tuple[int] | None,
     trial_length: tuple[int] | None, score_at: tuple[int, ...] | None, lead: str, product: str, out: Path, *,
     force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Draft a definition from raw events."""
     from features.definition import parse
-    from features.sources import files
+    from features.rejections import Sieve
+    from features.sources.locations import open_source, open_trials
     from training.draft import Options, draft, look
 
     if out.exists() and not force:
@@ -96,18 +97,23 @@ def init(
     )
     with steps() as step:
         step("reading events")
-        events = files.read(data, form)
-        seen = look(events, None if trials is None else files.read(trials, form), options)
+        sieve = Sieve("events")
+        events = open_source(data, form).table(sieve)
+        seen = look(events, None if trials is None else open_trials(trials, form).table(Sieve("trials")), options)
         text = draft(seen, options)
     definition = parse(text, out.name)
     out.write_text(text, encoding="utf-8")
     left_out = [f"{one.event}: {one.why}" for one in seen.suspects]
-    facts = {"definition": str(out), "signals": [signal.name for signal in definition.signals], "left_out": left_out}
+    refused = [str(one) for one in sieve]
+    facts = {
+        "definition": str(out), "signals": [signal.name for signal in definition.signals], "left_out": left_out,
+        "rejections": refused,
+    }  # fmt: skip
     lines = [
         f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. "
         "Read it, edit it, then:"
     ]
-    lines += [f"  left out {line}" for line in left_out]
+    lines += [f"  left out {line}" for line in left_out] + refused
     lines += [f"  pql train {data}{f' --trials {trials}' if trials else ''} -d {out}"]
     say(facts, lines, as_json=as_json)
 
@@ -121,9 +127,9 @@ def init(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/latest"), show_default=True)
 @as_json
 def train(
-    data: Path,
+    data: str,
     definition: Path,
-    trials: Path | None,
+    trials: str | None,
     form: str | None,
     test_from: str | None,
     out: Path,
@@ -136,13 +142,14 @@ def train(
     from training.words import summary
 
     with steps() as step:
-        outcome = run(data, trials, definition, out, form, test_from, step)
+        outcome = run(data, trials, definition, out, form, test_from, now(), step)
     trained = outcome.trained
     facts = {
         "folder": str(outcome.folder), "report": str(outcome.folder / REPORT), "registered": outcome.number,
         "version": trained and trained.artifact.version,
         "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
         "figures": figures(trained) if trained else {}, "rejections": [str(one) for one in outcome.rejections],
+        "mended": dict(outcome.mended),
     }  # fmt: skip
     say(facts, summary(outcome), as_json=as_json)
     if outcome.refusal is not None:
@@ -159,8 +166,8 @@ def train(
 @model_option
 @as_json
 def score(
-    data: Path,
-    trials: Path | None,
+    data: str,
+    trials: str | None,
     form: str | None,
     as_of: str | None,
     reasons: int,
@@ -170,13 +177,17 @@ def score(
     as_json: bool,
 ) -> None:
     """Score every open trial of a file."""
+    from features.rejections import Sieve
     from features.sources import files
+    from features.sources.locations import open_source, open_trials
     from serving.batch import read_for, score_open
     from serving.scoring.scorer import Scorer
 
-    with model_folder(model) as folder, bar("leads") as tick:
+    sieve = Sieve("trials")
+    with model_folder(model) as folder, bar("events, then leads") as tick:
         scorer = Scorer.from_folder(folder)
-        read = read_for(scorer, files.read(data, form), None if trials is None else files.read(trials, form))
+        table = None if trials is None else open_trials(trials, form).table(sieve)
+        read = read_for(scorer, open_source(data, form), table, now(), sieve, tick)
         moment = None if as_of is None else parse_instant(as_of, "--as-of", scorer.builder.definition.timezone)
         leads = score_open(scorer, read, moment, reasons, tick)
     files.write(leads, out)
@@ -188,6 +199,7 @@ def score(
         "pqls": pqls,
         "as_of": leads["as_of"][0].isoformat(),
         "rejections": refused,
+        "mended": dict(read.mended),
     }
     lines = [
         f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}",
@@ -277,6 +289,11 @@ def _figure(figures: Any, name: str) -> str:
     return f"{figures[name]:.3f}" if name in figures else "-"
 
 
+def now() -> int:
+    """Return this moment in microseconds since 1970 UTC."""
+    return time_ns() // 1_000
+
+
 @contextmanager
 def model_folder(model: str) -> Iterator[Path]:
     """Yield the folder of a model: itself where it is one, or else a copy of the registered version's files."""
@@ -314,7 +331,7 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)
 
 
 def say(facts: dict[str, Any], lines: list[str], *, as_json: bool) -> None:

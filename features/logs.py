@@ -167,18 +167,17 @@ def read_requests(happenings: Iterable[Happening], ids: Sequence[str], vocabular
     # Column by column, because a request's time goes into what is done once per event.
     columns = list(zip(*happenings, strict=True)) or [()] * len(Happening._fields)
     lead, user, own, event, time, properties, message_id = columns
-    base_of = {name: reading.base for name, reading in vocabulary.readings.items()}
-    bases = np.fromiter(map(base_of.get, event, repeat(NOBODY)), np.int32, len(event))
+    n, base_of = len(event), {name: reading.base for name, reading in vocabulary.readings.items()}
+    bases = np.fromiter(map(base_of.get, event, repeat(NOBODY)), np.int32, n)
     hashes = {name: code_of(name) for name in {*user, *ids}}
-    users = np.array([hashes[name] for name in user] if len(hashes) > 1 else [*hashes.values()] * len(user), np.int64)
+    users = np.fromiter(map(hashes.__getitem__, user), np.int64, n)
     asked_of = {name for name, reading in vocabulary.readings.items() if reading.reads_properties}
     asked = [place for place, name in enumerate(event) if name in asked_of] if asked_of else []
     said = ((event[place], properties[place]) for place in asked)
     kinds, numbers, codes = _read(bases, users, np.array(asked, np.int64), said, vocabulary)
-    times, keys = np.array(time, np.int64), _keys(kinds, users, properties, message_id)
-    everyone = Events(np.array(lead, np.int64), times, times, kinds, keys, numbers, codes)
-    known = bases != NOBODY
-    mine = np.array(own, bool)
+    times, keys = np.fromiter(time, np.int64, n), _keys(kinds, users, properties, message_id)
+    everyone = Events(np.fromiter(lead, np.int64, n), times, times, kinds, keys, numbers, codes)
+    known, mine = bases != NOBODY, np.fromiter(own, bool, n)
     if not known.all():
         everyone, mine = everyone.take(known), mine[known]
     who = np.array([hashes[name] for name in ids], np.int64)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from features.columns import Column, Levels, columns, fingerprint, plan
+from features.columns import Column, Levels, columns, fingerprint
 from features.definition import Definition
 from features.durations import DAY
 from features.leads import Leads
 from features.logs import Logs
+from features.plan import plan
 from features.traits import trait_column
 from features.vocabulary import Vocabulary, vocabulary
-from features.windows import Floats, Ints, Plan, Snapshots, measure
+from features.windows import Floats, Ints, Plan, Snapshots, measure_into
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,21 @@ class FeatureBuilder:
 
         Nothing at or after a row's as_of has any influence on it. NaN is "not known" or "never".
         """
-        started_at = leads.started_at[which]
         out = np.empty((len(which), len(self.columns)))
-        out[:, self._places["clock"]] = ((as_of - started_at) / DAY)[:, None]
-        out[:, self._places["lead"]] = measure(logs.lead, Snapshots(which, as_of, started_at), self._plans[0])
-        accounts = Snapshots(leads.accounts[which], as_of, started_at)
-        out[:, self._places["account"]] = measure(logs.account, accounts, self._plans[1])
+        self.fill(out, np.arange(len(which)), leads, logs, which, as_of)
+        return out
+
+    def fill(self, out: Floats, rows: Ints, leads: Leads, logs: Logs, which: Ints, as_of: Ints) -> None:
+        """Write the feature rows of leads `which` at moments `as_of` into these rows of `out`."""
+        started_at, users = leads.started_at[which], logs.users[which]
+        out[np.ix_(rows, self._places["clock"])] = ((as_of - started_at) / DAY)[:, None]
+        own, account = Snapshots(which, as_of, started_at, users), leads.accounts[which]
+        measure_into(out, rows, self._places["lead"], logs.lead, own, self._plans[0])
+        measure_into(out, rows, self._places["account"], logs.account, replace(own, lead=account), self._plans[1])
         for place in self._places["trait"]:
             column = self.columns[place]
             trait = self.definition.trait_of[column.owner]
-            out[:, place] = trait_column(column, trait, leads.traits[trait.name])[which]
-        return out
+            known = leads.traits[trait.name]
+            values = np.append(trait_column(column, trait, known.values), np.nan)
+            # -1, where nothing was known, is the last place: NaN.
+            out[rows, place] = values[known.at(which, as_of)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -14,12 +13,12 @@ import polars as pl
 from features.dataset import Dataset, dataset
 from features.errors import InvalidInput
 from features.leads import open_leads
+from features.rejections import Sieve
+from features.sources.source import Source
 from features.times import INSTANT, moment_of, text_of
 from serving.scoring.answers import Answer, answers
 from serving.scoring.decision import Cutoff
 from serving.scoring.scorer import Scorer
-
-CHUNK: Final = 5_000
 
 _SAID = pl.List(
     pl.Struct(
@@ -36,9 +35,12 @@ LEADS_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 """The columns of a scored file; facts are JSON text, because each signal has its own."""
 
 
-def read_for(scorer: Scorer, events: pl.DataFrame, trials: pl.DataFrame | None) -> Dataset:
-    """Return raw tables as the model's own definition reads them."""
-    return dataset(events, trials, scorer.builder.definition)
+def read_for(
+    scorer: Scorer, events: Source | pl.DataFrame, trials: pl.DataFrame | None, read_at: int | None = None,
+    sieve: Sieve | None = None, progress: Callable[[int, int], None] = lambda *_: None,
+) -> Dataset:  # fmt: skip
+    """Return raw tables as the model's own definition reads them; see `features.dataset.dataset`."""
+    return dataset(events, trials, scorer.builder.definition, read_at, sieve, progress)
 
 
 def score_open(
@@ -66,18 +68,12 @@ def score_open(
     which = open_leads(leads, moment)
     if not len(which):
         raise InvalidInput(f"no trial is open at {text_of(moment)}.", "as_of", "Name another moment with --as-of.")
-    logs = data.logs(scorer.builder)
-    found = answers(scorer, leads, logs, which, np.full(len(which), moment), reasons)
-    parts = []
-    for part in _chunks(found):
-        parts.append(_frame(part, scorer))
-        progress(sum(map(len, parts)), len(which))
-    return pl.concat(parts).sort("probability", "lead_id", descending=[True, False])
-
-
-def _chunks(found: Iterator[Answer]) -> Iterator[list[Answer]]:
-    while part := list(islice(found, CHUNK)):
-        yield part
+    frames = []
+    for part in data.parts(which):
+        everyone, moments = np.arange(len(part.numbers)), np.full(len(part.numbers), moment)
+        frames.append(_frame(list(answers(scorer, part.leads, part.logs, everyone, moments, reasons)), scorer))
+        progress(sum(map(len, frames)), len(which))
+    return pl.concat(frames).sort("probability", "lead_id", descending=[True, False])
 
 
 def _frame(part: list[Answer], scorer: Scorer) -> pl.DataFrame:

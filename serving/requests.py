@@ -16,7 +16,7 @@ from features.definition import TRIAL_STARTED, Definition
 from features.durations import DAY
 from features.errors import InvalidInput, PQLError
 from features.exclusions import is_excluded
-from features.leads import NEVER, Leads
+from features.leads import NEVER, Leads, TraitLog
 from features.logs import Happening, read_requests
 from features.times import parse_instant, text_of
 from features.windows import Ints
@@ -109,7 +109,7 @@ def score(scorer: Scorer, request: ScoreIn, now: int) -> list[Answer | Failed]:
     read = list(_readable(request.leads, definition, as_of, results))
     if read:
         leads = _leads(read, definition)
-        logs = read_requests(_happenings(read, definition), scorer.builder.vocabulary).logs(len(read), len(read))
+        logs = read_requests(_happenings(read, definition), leads.ids, scorer.builder.vocabulary)
         which, moments = np.arange(len(read)), np.full(len(read), as_of)
         for one, answer in zip(read, answers(scorer, leads, logs, which, moments, request.reasons), strict=True):
             results[one.index] = answer
@@ -183,27 +183,31 @@ def _id_of(raw: msgspec.Raw) -> str | None:
 def _leads(read: Sequence[_Read], definition: Definition) -> Leads:
     n = len(read)
     never: Ints = np.full(n, NEVER)
-    traits = {trait.name: [one.lead.traits.get(trait.name) for one in read] for trait in definition.traits}
+    told = {trait.name: [one.lead.traits.get(trait.name) for one in read] for trait in definition.traits}
+    traits = {name: TraitLog.constant(values) for name, values in told.items()}
     started = np.array([one.started_at for one in read], np.int64)
     ids, accounts = [one.lead.user_id for one in read], [one.lead.account_id for one in read]
     return Leads(ids, accounts, np.arange(n), started, never, never, never, traits)
 
 
 def _happenings(read: Iterable[_Read], definition: Definition) -> Iterator[Happening]:
-    """Yield each event once, and each lead's own trial start, which an account's history may count."""
-    whole = definition.lead == "account"
+    """Yield each event, and each lead's own trial start, which an account's history may count."""
     for place, one in enumerate(read):
         me = one.lead.user_id
-        # What `started_at` says is not said twice.
-        yield Happening(place, me, own=True, event=TRIAL_STARTED, time=one.started_at, properties={})
-        seen: set[object] = set()
+        if not _tells_starts(one.lead, definition):
+            yield Happening(place, me, own=True, event=TRIAL_STARTED, time=one.started_at, properties={})
         for event, time in zip(one.lead.events, one.times, strict=True):
             user = event.user_id or me
-            own = whole or user == me
-            said = (event.message_id or "").strip() or (user, event.event, time, repr(event.properties))
-            if said not in seen and not (own and event.event == TRIAL_STARTED):
-                seen.add(said)
-                yield Happening(place, user, own, event.event, time, event.properties or {})
+            # What `started_at` says is not said twice.
+            if definition.lead == "account" or user != me or event.event != TRIAL_STARTED:
+                own = definition.lead == "account" or user == me
+                message = (event.message_id or "").strip() or None
+                yield Happening(place, user, own, event.event, time, event.properties or {}, message)
+
+
+def _tells_starts(lead: LeadIn, definition: Definition) -> bool:
+    """Whether an account's events tell themselves when its users' trials started."""
+    return definition.lead == "account" and any(event.event == TRIAL_STARTED for event in lead.events)
 
 
 def error_body(error: PQLError) -> dict[str, str]:

@@ -83,9 +83,8 @@ def moments(history: Dataset) -> list[int]:
 @pytest.fixture(scope="session")
 def rows(scorer: Scorer, history: Dataset, moments: list[int]) -> Floats:
     """Feature rows of every trial open at one of the moments, as the engine makes them."""
-    leads, logs = history.leads, history.logs(scorer.builder)
-    parts = [(which := open_leads(leads, moment), np.full(len(which), moment)) for moment in moments]
-    return np.concatenate([scorer.builder.rows(leads, logs, which, as_of) for which, as_of in parts])
+    parts = [(which := open_leads(history.leads, moment), np.full(len(which), moment)) for moment in moments]
+    return np.concatenate([history.rows(scorer.builder, which, as_of) for which, as_of in parts])
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +172,12 @@ def rich_definition() -> str:
     return RICH
 
 
+@pytest.fixture(scope="session")
+def rich_account_definition() -> str:
+    """The same with accounts as leads, which are not compared with their users."""
+    return "lead: account\n" + RICH.replace(", lead_share, lead_rank", "")
+
+
 RICH = """
 product: Corkboard
 trial: {length: 14d}
@@ -183,7 +188,10 @@ signals:
   - name: uploads
     kind: usage_depth
     events: [file_uploaded]
-    measures: [count, sum(megabytes), active_days, days_since_first, days_since_last, trend, reached(2)]
+    measures: [
+      count, sum(megabytes), mean(megabytes), active_days, streak, per_active_day, share, days_since_first,
+      days_since_last, days_to_reach(2), trend, reached(2),
+    ]
     text: "uploaded {count:file|files} of {sum_megabytes} MB on {active_days:day|days} {window}, last {last}"
     missing: uploaded a file
   - name: limits
@@ -221,7 +229,7 @@ signals:
     kind: team_growth
     scope: account
     events: [session_started, task_completed, comment_added]
-    measures: [count, distinct(user), days_since_last]
+    measures: [count, distinct(user), days_since_last, user_growth, lead_share, lead_rank]
     windows: [7d]
     direction: free
     text: "{distinct_user:person|people} active {window}"

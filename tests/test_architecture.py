@@ -128,6 +128,13 @@ DOORS = {
     "yaml": {"features/definition_text.py"},
     "click": {"pql.py"},
     "rich": {"pql.py"},
+    "duckdb": {"features/sources/dialects.py"},
+    "nanoarrow": {"features/sources/databases.py", "features/sources/dialects.py"},
+    "adbc_driver_manager": {"features/sources/dialects.py"},
+    "adbc_driver_postgresql": {"features/sources/dialects.py"},
+    "adbc_driver_sqlite": {"features/sources/dialects.py"},
+    "adbc_driver_snowflake": {"features/sources/dialects.py"},
+    "adbc_driver_bigquery": {"features/sources/dialects.py"},
     "shap": set(),
     "pyarrow": set(),
     "requests": set(),
@@ -245,7 +252,7 @@ def test_importing_any_module_touches_no_disk_network_logger_or_process(tmp_path
 
 def test_a_heavy_library_is_loaded_by_those_who_use_it_and_not_on_import() -> None:
     modules = sorted(set(MODULES) - {"serving.service", "features.window_kernel"})
-    heavy = ["mlflow", "matplotlib", "numba", "bentoml", "shap", "jinja2"]
+    heavy = ["mlflow", "matplotlib", "numba", "bentoml", "shap", "jinja2", "duckdb", "nanoarrow", "adbc_driver_manager"]
     script = f"import sys\nfor name in {modules!r}: __import__(name)\nprint([one for one in {heavy!r} if one in sys.modules])"
     assert run_python(script).strip() == "[]"
 
@@ -279,7 +286,7 @@ def wanted(*extras: str) -> list[Requirement]:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("serve", ["serve"]), ("train", ["train"]), ("dev", ["train", "serve", "dev"])]
+    ("name", "extras"), [("serve", ["serve"]), ("train", ["train"]), ("dev", ["train", "serve", "warehouse", "dev"])]
 )
 def test_a_lock_holds_what_pyproject_asks_for_in_a_version_that_it_allows(name: str, extras: list[str]) -> None:
     pins = lock(name)
@@ -299,6 +306,9 @@ def test_the_served_image_has_nothing_that_learns_tracks_or_plots() -> None:
         "matplotlib",
         "pandas",
         "pyarrow",
+        "duckdb",
+        "nanoarrow",
+        "adbc-driver-manager",
         "pytest",
         "hypothesis",
     }

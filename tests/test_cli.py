@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_init_drafts_a_definition_that_can_be_trained_with(journey: Journey) -> 
 def test_train_writes_a_version_with_its_evidence(journey: Journey) -> None:
     told, out = said(journey.train), journey.folder / "out"
     assert told["folder"] == "out"
-    assert (told["registered"], told["promoted"], told["rejections"]) == (1, True, [])
+    assert (told["registered"], told["promoted"], told["rejections"], told["mended"]) == (1, True, [], {})
     artifact = load(out / "artifact")
     assert told["version"] == artifact.version
     assert sorted(path.name for path in (out / "artifact").iterdir()) == sorted(FILES)
@@ -167,7 +168,7 @@ def test_models_lists_the_version_with_its_figures_and_verdict(journey: Journey)
 def test_score_writes_every_open_lead(journey: Journey, small: Demo) -> None:
     told = said(journey.score)
     leads = pl.read_parquet(journey.folder / "leads.parquet")
-    assert (told["out"], told["leads"], told["rejections"]) == ("leads.parquet", len(leads), [])
+    assert (told["out"], told["leads"], told["rejections"], told["mended"]) == ("leads.parquet", len(leads), [], {})
     assert told["pqls"] == leads["is_pql"].sum()
     assert told["as_of"] == leads["as_of"][0].isoformat()
     assert leads["as_of"][0] == small.events["timestamp"].max()
@@ -175,6 +176,22 @@ def test_score_writes_every_open_lead(journey: Journey, small: Demo) -> None:
         pl.col("ends_at") > leads["as_of"][0], pl.col("closed_at").is_null(), pl.col("converted_at").is_null()
     )
     assert sorted(leads["lead_id"]) == sorted(open_at_the_end["user_id"])
+
+
+def test_what_is_dated_after_its_arrival_or_after_today_is_told(here: Path, small: Demo, model_folder: Path) -> None:
+    some = small.events.tail(3)
+    late = some.with_columns(timestamp=pl.col("received_at") + timedelta(hours=1), message_id=pl.lit(None, pl.String))
+    never = some.with_columns(
+        timestamp=pl.lit(datetime(2999, 1, 1, tzinfo=UTC)).cast(some.schema["timestamp"]),
+        received_at=pl.lit(None, some.schema["received_at"]), message_id=pl.lit(None, pl.String),
+    )  # fmt: skip
+    pl.concat([small.events, late, never]).write_parquet(here / "e.parquet")
+    small.trials.write_parquet(here / "t.parquet")
+    found = fine("score", "e.parquet", "--trials", "t.parquet", "--model", model_folder, "--json")
+    told = said(found)
+    assert told["mended"] == {"events dated after their arrival, moved to it": 3}
+    (refused,) = told["rejections"]
+    assert refused.startswith("events: 3 row(s) refused: timestamp lies in the future.")
 
 
 def test_what_is_scored_in_a_file_is_what_the_service_answers(
@@ -349,10 +366,18 @@ GOOD = "user_id,event,timestamp\nu,invite_sent,2026-01-02T00:00:00Z\n"
 BAD_EVENTS = [
     ("events.csv", None, r"events\.csv: there is no such file\. Check the path"),
     ("events.txt", GOOD, r"events\.txt: its format cannot be told from its name; .*Name it with --format"),
-    ("events.parquet", GOOD, r"events\.parquet: cannot be read \(not parquet"),
-    ("events.jsonl", GOOD, r"events\.jsonl: cannot be read \(not jsonl"),
-    ("events.csv.gz", gzip.compress(GOOD.encode())[:-12], r"events\.csv\.gz: cannot be read \(not csv"),
-    ("events.csv", "", r"events\.csv: cannot be read|events: must have at least one usable row"),
+    (
+        "events.parquet",
+        GOOD,
+        r"events\.parquet: is read as parquet, but looks like CSV\. Name its format: --format csv",
+    ),
+    ("events.jsonl", GOOD, r"events\.jsonl: is read as jsonl, but looks like CSV\. Name its format: --format csv"),
+    (
+        "events.csv.gz",
+        gzip.compress(GOOD.encode(), mtime=0)[:-12],
+        r"events.*: .*the packed file is cut off or damaged",
+    ),
+    ("events.csv", "", r"events\.csv: must have at least one row, got an empty file\. Check the export"),
     ("events.csv", "user_id,event,timestamp\n", r"events: must have at least one usable row, got none"),
     (
         "events.csv",
@@ -434,7 +459,7 @@ def test_trials_without_a_trait_of_the_definition_are_refused(here: Path) -> Non
         (["--as-of", "yesterday"], r"InvalidInput: --as-of must be an ISO 8601 time, got 'yesterday'"),
         (["--as-of", "2031-01-01T00:00:00Z"], r"InvalidInput: no trial is open at 2031-01-01T00:00:00Z"),
         (["--reasons", "21"], r"--reasons.*21 is not in the range"),
-        (["--format", "xml"], r"'xml' is not one of"),
+        (["--format", "xml"], r"InvalidInput: format must be one of 'parquet', .*, got 'xml'"),
         (["-o", "leads.xlsx"], r"InvalidInput: leads\.xlsx: its format cannot be told"),
     ],
 )

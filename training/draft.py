@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from features.definition import CONVERTED, TRIAL_STARTED
 from features.durations import DAY, span_text
 from features.errors import InvalidInput
 from features.events import blank, is_json_object, need
+from features.survey import GROUP, IDENTIFY
 from features.times import INSTANT, instants
-from training.draft_words import event_phrase, event_slug, event_words, guess_kind, yaml_text
+from training.draft_traits import trait_lines
+from training.draft_words import event_phrase, event_slug, guess_kind, yaml_text
 
 MIN_LEADS = 20
 """Events that fewer leads than this ever did are left out: no model can learn from them."""
@@ -92,7 +95,7 @@ def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) ->
     conversion = options.conversion or (None if trials is not None else _first_like(events, _CONVERTING))
     ends = _ends(events, trials, conversion, key)
     closing = tuple(name for name in _names(events, key) if name != conversion and _closes(name, events, trials))
-    suspects = tuple(_suspects(events, ends, key, (*closing, conversion or "")) + _reserved(events, key))
+    suspects = tuple(_suspects(events, ends, key, (*closing, conversion or "")) + _told(events, key))
     left_out = {one.event for one in suspects} | set(closing) | {conversion}
     names = tuple(name for name in _names(events, key) if name not in left_out)[:MAX_SIGNALS]
     if not names:
@@ -186,9 +189,12 @@ def _suspects(events: pl.DataFrame, ends: pl.DataFrame, key: str, known: tuple[s
     ]
 
 
-def _reserved(events: pl.DataFrame, key: str) -> list[Suspect]:
-    why = "names that begin with $ are reserved; rename it in the export to use it"
-    return [Suspect(name, why) for name in _names(events, key) if name.startswith("$")]
+def _told(events: pl.DataFrame, key: str) -> list[Suspect]:
+    """Return the events that are no signals, because of what their names mean."""
+    fact = "its properties are facts about the lead, which the traits read"
+    made = "a name that is made from the trials table; rename it in the export to use it"
+    why = {IDENTIFY: fact, GROUP: fact, TRIAL_STARTED: made, CONVERTED: made}
+    return [Suspect(name, why[name]) for name in _names(events, key) if name in why]
 
 
 def draft(seen: Look, options: Options) -> str:
@@ -206,7 +212,7 @@ def draft(seen: Look, options: Options) -> str:
         *_signal_lines(seen, taken),
         *_history_lines(seen),
         *_suspect_lines(seen),
-        *_trait_lines(seen, taken),
+        *trait_lines(seen.events, seen.trials, taken),
         "",
         "cutoff:                # who is a PQL: at least this share must convert, promised with this confidence",
         "  policy: precision",
@@ -353,42 +359,6 @@ def _history(name: str, event: str, text: str, *, speakable: bool) -> list[str]:
 
 def _suspect_lines(seen: Look) -> list[str]:
     return [f"  # left out: {yaml_text(one.event)} ({one.why})" for one in seen.suspects]
-
-
-_KNOWN = ("user_id", "account_id", "started_at", "ends_at", "closed_at", "converted_at")
-
-
-def _trait_lines(seen: Look, taken: set[str]) -> list[str]:
-    if seen.trials is None:
-        return []
-    lines = []
-    for column in (name for name in seen.trials.columns if name not in _KNOWN):
-        kind = _trait_type(seen.trials[column])
-        if kind is None:
-            lines.append(f"  # left out: {yaml_text(column)} (too many different values to learn from)")
-        else:
-            slug = event_slug(column, taken)
-            taken.add(slug)
-            lines += [f"  - name: {yaml_text(slug)}", f"    column: {yaml_text(column)}", f"    type: {kind}"]
-            lines += [f"    text: {yaml_text(event_words(column) + ': {value}')}"]
-    return (
-        ["", "traits:                # facts about the lead", *lines]
-        if any("name:" in line for line in lines)
-        else lines
-    )
-
-
-def _trait_type(values: pl.Series) -> str | None:
-    if values.dtype == pl.Boolean:
-        return "flag"
-    if values.dtype.is_numeric():
-        return "number"
-    if values.dtype != pl.String:
-        return None
-    known = values.drop_nulls()
-    if len(known) and known.str.contains(r"^([^@\s]+@)?[\w.-]+\.[a-z]{2,}$").mean() > 0.9:  # type: ignore[operator]
-        return "email_domain"
-    return "category" if known.n_unique() <= 50 else None
 
 
 def _target(seen: Look) -> float:

@@ -17,7 +17,6 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from features.columns import Column
-from features.definition import RECENCY
 from features.windows import Floats, Ints
 from serving.scoring.scorecard import Scorecard, signed_log
 
@@ -198,7 +197,7 @@ def _absent(rows: Floats, weight: Floats, table: Sequence[Column]) -> Floats:
     filled, weights = np.where(known, rows, 0.0), known * weight[:, None]
     mean = (filled * weights).sum(axis=0) / np.where(known.any(axis=0), weights.sum(axis=0), 1.0)
     longest = filled.max(axis=0, initial=0.0)
-    never = [column.measure is not None and column.measure.how in RECENCY for column in table]
+    never = [column.measure is not None and column.measure.spec.never for column in table]
     absent: Floats = np.where(never, longest, mean)
     return absent
 

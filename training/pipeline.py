@@ -6,7 +6,7 @@ Reads data and writes nothing; `training.run` has the effects.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from serving.scoring.reference import Reference
 from serving.scoring.scorer import Scorer
 from training import baselines, evaluate
 from training.calibrate import calibrate
+from training.clocks import Clocks, compare_clocks
 from training.cutoff import choose_cutoff
 from training.fit import FitSettings, Fitted, fit
 from training.snapshots import Snapshots, snapshots
@@ -57,6 +58,7 @@ class Trained:
     against : model minus baseline in log loss, by baseline; below 0 is better
     weights : mean absolute contribution of each signal and trait to the log-odds, the heaviest first
     refusal : why the version must not be promoted, or None
+    clocks : what the events that arrived late change, or None where no event says when it arrived
     """
 
     artifact: Artifact
@@ -69,6 +71,7 @@ class Trained:
     promise: evaluate.Promise
     weights: list[tuple[str, float]]
     refusal: Refusal | None
+    clocks: Clocks | None = None
 
 
 def train(data: Dataset, definition_text: str, settings: Settings, progress: Progress = lambda _: None) -> Trained:
@@ -84,7 +87,7 @@ def train(data: Dataset, definition_text: str, settings: Settings, progress: Pro
     parts = split(table, settings.test_from)
     builder = FeatureBuilder(data.definition, _levels(data, leads, table, parts))
     progress(f"feature windows for {len(table):,} snapshots of {len(leads):,} leads")
-    rows = builder.rows(leads, data.logs(builder), table.lead, table.as_of)
+    rows = data.rows(builder, table.lead, table.as_of)
     learn = table.take(parts.fit)
     progress(f"learning from {len(learn):,} snapshots")
     fitted = fit(
@@ -93,12 +96,17 @@ def train(data: Dataset, definition_text: str, settings: Settings, progress: Pro
     progress("calibrating and choosing the cutoff")
     artifact = _artifact(data, definition_text, builder, rows, table, parts, fitted)
     progress("judging on later trials")
-    return _judged(artifact, leads, rows, table, parts, fitted, settings)
+    judged = _judged(artifact, leads, rows, table, parts, fitted, settings)
+    return replace(judged, clocks=compare_clocks(data, builder, table, rows))
 
 
 def _levels(data: Dataset, leads: Leads, table: Snapshots, parts: Split) -> dict[str, tuple[str, ...]]:
-    learned = np.unique(table.lead[parts.fit])
-    return learn_levels(data.definition, {name: [values[i] for i in learned] for name, values in leads.traits.items()})
+    """Return the categories worth a column, from what was known of each lead when it was last learned from."""
+    learned = table.take(parts.fit)
+    _, newest = np.unique(learned.lead[::-1], return_index=True)
+    which, as_of = learned.lead[::-1][newest], learned.as_of[::-1][newest]
+    known = {name: [log.value_at(place) for place in log.at(which, as_of)] for name, log in leads.traits.items()}
+    return learn_levels(data.definition, known)
 
 
 def _artifact(

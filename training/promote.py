@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from features.dataset import Dataset
 from features.errors import PQLError
-from features.events import need
 from features.windows import Floats
 from serving.scoring.artifact import Artifact
 from serving.scoring.scorer import Scorer
@@ -79,8 +76,5 @@ def _champion_probabilities(trained: Trained, champion: Artifact, data: Dataset)
         Where the data lacks what the champion reads, or the champion cannot be served any more.
     """
     scorer = Scorer(champion)
-    need("trials", data.trials, tuple(trait.source for trait in champion.definition.traits))
-    theirs = replace(data, definition=champion.definition)
     test = trained.table.take(trained.split.test)
-    scored = scorer.score_leads(theirs.leads, theirs.logs(scorer.builder), test.lead, test.as_of)
-    return np.asarray(scored.probabilities)
+    return scorer.probabilities(data.under(champion.definition).rows(scorer.builder, test.lead, test.as_of))

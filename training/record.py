@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 
@@ -61,11 +62,15 @@ def parameters(trained: Trained) -> dict[str, Any]:
 
 
 def digest(data: Dataset) -> str:
-    """Return a short name for the data's content: equal tables, equal digest."""
-    both = hashlib.sha256()
-    for frame in (data.events, data.trials):
-        both.update(frame.hash_rows(seed=0).to_numpy().tobytes())
-    return both.hexdigest()[:16]
+    """Return a short name for the data's content: equal trials, facts and events that signals read, equal digest."""
+    content = hashlib.sha256(data.trials.hash_rows(seed=0).to_numpy().tobytes())
+    for log in data.leads.traits.values():
+        content.update(log.offsets.tobytes() + log.since.tobytes() + repr(list(log.values)).encode())
+    for part in data.parts():
+        for events in (part.logs.lead, part.logs.account):
+            for values in (events.offsets, events.times, events.known, events.kinds, events.numbers, events.codes):
+                content.update(np.ascontiguousarray(values).data)
+    return content.hexdigest()[:16]
 
 
 def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
@@ -98,6 +103,7 @@ def _verdicts(trained: Trained) -> dict[str, Any]:
         "refusal": None if trained.refusal is None else str(trained.refusal),
         "training": trained.artifact.training,
         "signals": trained.weights,
+        "clocks": None if trained.clocks is None else asdict(trained.clocks),
     }
 
 
@@ -125,7 +131,8 @@ def write_predictions(predictions: pd.DataFrame, folder: Path) -> None:
 def write_metrics(facts: Mapping[str, Any], data: Dataset, folder: Path) -> None:
     """Write metrics.json, with what was refused of the input beside the figures."""
     refused = [asdict(rejection) for rejection in data.rejections]
-    text = json.dumps(_nullable({**facts, "rejections": refused}), indent=1, default=float, allow_nan=False)
+    given = {"events": data.n_events, "rejections": refused, "mended": dict(data.mended)}
+    text = json.dumps(_nullable({**facts, **given}), indent=1, default=float, allow_nan=False)
     (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
 
 

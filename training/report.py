@@ -51,7 +51,8 @@ def render(trained: Trained, data: Dataset, version: str | None, promotion: str)
         decision=artifact.decision, facts=artifact.training, horizon=span_words(artifact.definition.conversion.horizon),
         verdict=_verdict(trained), doubts=list(_doubts(trained)), tiles=list(_tiles(trained)),
         calibration=list(_calibration(trained)), comparisons=[_comparison(*one) for one in trained.against.items()],
-        rows=list(_rows(trained)), rejections=data.rejections, fates=_fates(data, trained.table, trained.split),
+        rows=list(_rows(trained)), rejections=data.rejections, mended=data.mended,
+        clocks=trained.clocks, fates=_fates(data, trained.table, trained.split),
         **_signals(trained), **_scores(trained), **_days(trained, data), **_learned(trained),
     )  # fmt: skip
 
@@ -60,7 +61,7 @@ def render_refusal(refusal: Refusal, data: Dataset | None) -> str:
     """Return the report where there is no model: why not, what was seen of the data, and what would help."""
     return _page(
         kind="refusal", title="No PQL score", version=None, definition=data and data.definition, refusal=str(refusal),
-        seen=data and _seen(data), rejections=data.rejections if data else (),
+        seen=data and _seen(data), rejections=data.rejections if data else (), mended=data.mended if data else {},
     )  # fmt: skip
 
 
@@ -368,7 +369,7 @@ def _seen(data: Dataset) -> dict[str, Any]:
     won = int((leads.converted_at < NEVER).sum())
     tiles = [
         Tile(f"{n:,}", words)
-        for n, words in ((len(data.events), "events"), (len(leads), "leads"), (won, "that converted"))
+        for n, words in ((data.n_events, "events"), (len(leads), "leads"), (won, "that converted"))
     ]
     return {
         "tiles": tiles, "fates": _fates(data, snapshots(data, leads), None), "until": text_of(data.until),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.dataset import Dataset, dataset
-from features.definition import load
+from features.definition import Definition, load
 from features.errors import ArtifactError, Refusal
-from features.rejections import Rejection
-from features.sources import files
+from features.rejections import Rejection, Sieve
+from features.sources.locations import open_source, open_trials
 from features.times import parse_instant
 from training import record, report, tracking
 from training.pipeline import Settings, Trained, train
 from training.promote import Verdict, judge
+
+SHOWN_EVERY = 2_000_000
+"""Events between two signs of life while reading."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,48 @@ class Outcome:
     number: int | None
     verdict: Verdict
     rejections: tuple[Rejection, ...]
+    mended: Mapping[str, int]
     refusal: Refusal | None
 
 
 def run(
-    events: Path, trials: Path | None, definition: Path, out: Path, form: str | None, test_from: str | None,
+    events: str, trials: str | None, definition: Path, out: Path, form: str | None, test_from: str | None, read_at: int,
     progress: Callable[[str], None],
 ) -> Outcome:  # fmt: skip
-    """Train, write, log, register and, where it is better, promote; a refusal is written and logged like a success."""
+    """Train, write, log, register and, where it is better, promote; a refusal is written and logged like a success.
+
+    `events` and `trials` are locations, see `features.sources.locations`; `read_at` is now, in microseconds since 1970 UTC.
+    """
     settings = load(definition)
-    progress("reading and checking events and trials")
-    raw_trials = None if trials is None else files.read(trials, form)
-    data = dataset(files.read(events, form), raw_trials, settings)
+    data = _read(events, trials, settings, form, read_at, progress)
     moment = None if test_from is None else parse_instant(_with_zone(test_from), "--test-from")
     try:
         trained = train(data, definition.read_text(encoding="utf-8"), Settings(moment), progress)
     except Refusal as refusal:
         return _refused(refusal, data, out, progress)
     return _finished(trained, data, out, progress)
+
+
+def _read(
+    events: str,
+    trials: str | None,
+    definition: Definition,
+    form: str | None,
+    read_at: int,
+    progress: Callable[[str], None],
+) -> Dataset:
+    progress("reading and checking events and trials")
+    sieve = Sieve("trials")
+    table = None if trials is None else open_trials(trials, form).table(sieve)
+    shown = 0
+
+    def tick(done: int, _: int) -> None:
+        nonlocal shown
+        if done - shown >= SHOWN_EVERY:
+            progress(f"reading events: {done:,} so far")
+            shown = done
+
+    return dataset(open_source(events, form), table, definition, read_at, sieve, tick)
 
 
 def _with_zone(text: str) -> str:
@@ -68,7 +95,7 @@ def _finished(trained: Trained, data: Dataset, out: Path, progress: Callable[[st
         tracking.promote(number, verdict.why)
     else:
         tracking.note_verdict(number, verdict.why)
-    return Outcome(folder, trained, number, verdict, data.rejections, trained.refusal)
+    return Outcome(folder, trained, number, verdict, data.rejections, data.mended, trained.refusal)
 
 
 def _compared(trained: Trained, data: Dataset) -> Verdict:
@@ -85,4 +112,5 @@ def _refused(refusal: Refusal, data: Dataset, out: Path, progress: Callable[[str
     (folder / record.REPORT).write_text(report.render_refusal(refusal, data), encoding="utf-8")
     progress("logging the refusal in MLflow")
     tracking.log(folder, record.WRITTEN, {"refusal": str(refusal)}, {}, record.digest(data), None)
-    return Outcome(folder, None, None, Verdict(promote=False, why=f"Not promoted: {refusal}"), data.rejections, refusal)
+    verdict = Verdict(promote=False, why=f"Not promoted: {refusal}")
+    return Outcome(folder, None, None, verdict, data.rejections, data.mended, refusal)

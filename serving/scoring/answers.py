@@ -53,7 +53,7 @@ def _answer(
     contributions: Floats | None, most: int,
 ) -> Answer:  # fmt: skip
     row = scored.rows[i]
-    traits = {name: values[lead] for name, values in leads.traits.items()}
+    traits = {name: log.value(lead, as_of) for name, log in leads.traits.items()}
     reasons = [] if contributions is None else explainer.reasons(row, contributions, traits, most)
     return Answer(
         lead_id=leads.ids[lead],

@@ -110,7 +110,7 @@ class Explainer:
         places = [
             place for place in self._columns_of[signal.name] if self.builder.columns[place].window and row[place] > 0
         ]
-        places = [place for place in places if self._measure(place) not in ("trend", "reached")]
+        places = [place for place in places if self._tells_that_it_happened(place)]
         if not places:
             return None
         best = max(places, key=lambda place: (contributions[place], -place))
@@ -122,6 +122,10 @@ class Explainer:
             if column.measure and column.window in (None, window) and np.isfinite(row[place]):
                 facts[column.measure.name] = _exact(float(row[place]))
         return facts if _says_something(signal, facts) else None
+
+    def _tells_that_it_happened(self, place: int) -> bool:
+        measure = self.builder.columns[place].measure
+        return measure is not None and measure.spec.happened
 
     def _measure(self, place: int) -> str:
         measure = self.builder.columns[place].measure

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from features.definition import Definition, parse
 from features.errors import InvalidInput, NaiveTimestamp
-from features.events import EVENT_COLUMNS, clean_events, clean_trials, data_end, derive_trials, is_json_object
-from features.rejections import Rejection
+from features.events import EVENT_COLUMNS, EventRules, is_json_object, nothing
+from features.rejections import Rejection, Sieve
 from features.times import INSTANT, micros
 
-DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+TICK = timedelta(microseconds=1)
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 OPEN = """
 product: Tested
@@ -50,10 +51,18 @@ def raw(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
 
 
 def cleaned(
-    rows: Iterable[Mapping[str, object]], definition: Definition = PLAIN
+    rows: Iterable[Mapping[str, object]], definition: Definition = PLAIN, read_at: datetime | None = None
 ) -> tuple[pl.DataFrame, list[Rejection]]:
-    frame, sieve = clean_events(raw(rows), definition)
+    frame, sieve = sieved(rows, definition, read_at)
     return frame, list(sieve)
+
+
+def sieved(
+    rows: Iterable[Mapping[str, object]], definition: Definition = PLAIN, read_at: datetime | None = None
+) -> tuple[pl.DataFrame, Sieve]:
+    sieve = Sieve("events")
+    rules = EventRules(definition, None if read_at is None else micros(read_at))
+    return rules.clean(raw(rows), sieve), sieve
 
 
 # --- events ----------------------------------------------------------------------------------
@@ -138,14 +147,42 @@ def test_each_reason_is_reported_by_itself() -> None:
     }
 
 
-def test_where_every_row_is_bad_the_error_says_why() -> None:
-    with pytest.raises(InvalidInput, match=r"^events: no usable row\. .*2 row\(s\) refused: user_id is empty.* Mend"):
-        cleaned([{"user_id": ""}, {"user_id": None, "event": "x"}])
+def test_a_batch_of_bad_rows_leaves_the_canonical_table_without_a_row() -> None:
+    frame, rejections = cleaned([{"user_id": ""}, {"user_id": None, "event": "x"}])
+    assert frame.equals(nothing())
+    assert frame.schema == nothing().schema
+    assert [one.count for one in rejections] == [2]
 
 
-def test_no_row_at_all_is_an_error() -> None:
-    with pytest.raises(InvalidInput, match="events: must have at least one usable row, got none"):
-        clean_events(pl.DataFrame(schema=dict.fromkeys(("user_id", "event", "timestamp"), pl.String)), PLAIN)
+def test_a_batch_without_rows_is_clean() -> None:
+    empty = pl.DataFrame(schema=dict.fromkeys(("user_id", "event", "timestamp"), pl.String))
+    sieve = Sieve("events")
+    assert EventRules(PLAIN).clean(empty, sieve).equals(nothing())
+    assert list(sieve) == []
+
+
+def test_one_sieve_counts_over_all_batches_and_keeps_the_first_samples() -> None:
+    sieve, rules = Sieve("events"), EventRules(PLAIN)
+    for number in range(5):
+        assert len(rules.clean(raw([{"user_id": "", "event": f"e{number}"}, {}]), sieve)) == 1
+    (rejection,) = sieve
+    assert rejection.count == 5
+    assert [f"'event': 'e{number}'" in sample for number, sample in enumerate(rejection.samples)] == [True] * 3
+
+
+@pytest.mark.parametrize("name", ["$trial_started", "$converted"])
+def test_events_that_are_made_from_the_trials_table_are_refused(name: str) -> None:
+    frame, (rejection,) = cleaned([{"event": name}, {"user_id": "good"}])
+    assert frame["user_id"].to_list() == ["good"]
+    assert (rejection.reason, rejection.count) == ("event has a name that is made from the trials table", 1)
+    assert f"'event': '{name}'" in rejection.samples[0]
+
+
+@pytest.mark.parametrize("name", ["$identify", "$group", "$pageview", "$trial_started ", "$Converted", "converted"])
+def test_any_other_name_is_an_event_also_one_with_a_dollar_sign(name: str) -> None:
+    frame, rejections = cleaned([{"event": name}])
+    assert frame["event"].to_list() == [name]
+    assert rejections == []
 
 
 @pytest.mark.parametrize("missing", ["user_id", "event", "timestamp"])
@@ -154,7 +191,7 @@ def test_a_missing_column_is_named_with_what_the_file_has(missing: str) -> None:
     with pytest.raises(
         InvalidInput, match=rf"^events: missing column\(s\) '{missing}'.*Did you mean '{missing}s'\?"
     ) as caught:
-        clean_events(frame, PLAIN)
+        EventRules(PLAIN).clean(frame, Sieve("events"))
     assert caught.value.field == missing
 
 
@@ -199,7 +236,7 @@ def test_a_blank_account_is_none_and_not_one_that_many_share(blank: str | None) 
 def test_a_column_of_lists_is_the_callers_mistake(column: str) -> None:
     frame = raw([{}]).with_columns(pl.Series(column, [["x"]]))
     with pytest.raises(InvalidInput, match=rf"^events: {column} must be texts, got List\(String\)") as caught:
-        clean_events(frame, PLAIN)
+        EventRules(PLAIN).clean(frame, Sieve("events"))
     assert caught.value.field == column
 
 
@@ -239,7 +276,8 @@ def test_nested_properties_become_json_and_absent_ones_stay_absent() -> None:
             "properties": [{"amount": 2.5, "plan": None}, None],
         }
     )
-    cleaned_frame, sieve = clean_events(frame, PLAIN)
+    sieve = Sieve("events")
+    cleaned_frame = EventRules(PLAIN).clean(frame, sieve)
     first, second = cleaned_frame["properties"].to_list()
     assert json.loads(first) == {"amount": 2.5, "plan": None}
     assert second is None
@@ -269,37 +307,145 @@ def test_any_text_is_judged_without_an_exception(text: str) -> None:
 # --- sent twice ------------------------------------------------------------------------------
 
 
-def test_an_event_with_the_same_message_id_counts_once() -> None:
-    frame, rejections = cleaned([{"message_id": "m"}, {"message_id": "m", "received_at": "2026-03-02T00:00:00Z"}, {}])
-    assert frame["message_id"].to_list() == ["m", None]
+def test_rows_that_repeat_others_are_kept_for_the_logs_to_tell() -> None:
+    frame, rejections = cleaned([{"message_id": "m"}, {"message_id": "m"}, {}, {}])
+    assert frame["message_id"].to_list() == ["m", "m", None, None]
     assert rejections == []
 
 
-def test_identical_rows_without_message_id_count_once_whenever_they_arrived() -> None:
-    frame, _ = cleaned([{}, {"received_at": "2026-03-02T00:00:00Z"}, {"timestamp": "2026-03-01T09:00:00+00:00"}])
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_a_blank_message_id_is_none(blank: str | None) -> None:
+    assert cleaned([{"message_id": blank}])[0]["message_id"].to_list() == [None]
+
+
+# --- when it can have happened ---------------------------------------------------------------
+
+ARRIVED = "events dated after their arrival, moved to it"
+SKEWED = "events of a clock that was more than 5 minutes off, set right"
+FUTURE = "timestamp lies in the future"
+
+
+def arrived(after: timedelta) -> dict[str, object]:
+    """An event dated so long after its arrival."""
+    return {"timestamp": (START + after).isoformat(), "received_at": START.isoformat()}
+
+
+@pytest.mark.parametrize("after", [-400 * 24 * 60 * MINUTE, timedelta(0), TICK, 5 * MINUTE])
+def test_an_event_dated_up_to_five_minutes_after_its_arrival_stays_where_it_is(after: timedelta) -> None:
+    frame, sieve = sieved([arrived(after)])
+    assert frame["timestamp"].to_list() == [START + after]
+    assert sieve.mended == {}
+
+
+@pytest.mark.parametrize("after", [5 * MINUTE + TICK, 365 * 24 * 60 * MINUTE])
+def test_an_event_dated_later_than_that_is_moved_to_its_arrival_and_counted(after: timedelta) -> None:
+    frame, sieve = sieved([arrived(after), arrived(timedelta(0)), {}])
+    assert frame["timestamp"].to_list() == [START] * 3
+    assert frame["received_at"].to_list() == [START, START, None]
+    assert sieve.mended == {ARRIVED: 1}
+    assert sieve.total == 0
+
+
+def test_mended_rows_are_counted_over_all_batches() -> None:
+    sieve, rules = Sieve("events"), EventRules(PLAIN)
+    for _ in range(3):
+        rules.clean(raw([arrived(6 * MINUTE), arrived(7 * MINUTE)]), sieve)
+    assert sieve.mended == {ARRIVED: 6}
+
+
+@pytest.mark.parametrize(("late", "kept"), [(-MINUTE, True), (5 * MINUTE, True), (5 * MINUTE + TICK, False)])
+def test_an_event_dated_more_than_five_minutes_after_the_data_was_read_is_refused(late: timedelta, kept: bool) -> None:
+    dated: dict[str, object] = {"user_id": "late", "timestamp": (START + late).isoformat()}
+    frame, rejections = cleaned([dated, {}], read_at=START)
+    assert frame["user_id"].to_list() == (["late", "u1"] if kept else ["u1"])
+    assert [(one.reason, one.count) for one in rejections] == ([] if kept else [(FUTURE, 1)])
+
+
+def test_without_a_moment_of_reading_any_later_time_is_history() -> None:
+    frame, rejections = cleaned([{"timestamp": "2126-01-01T00:00:00Z"}])
     assert len(frame) == 1
+    assert rejections == []
+
+
+def test_an_event_that_was_moved_to_its_arrival_does_not_lie_in_the_future() -> None:
+    frame, sieve = sieved([arrived(365 * 24 * 60 * MINUTE)], read_at=START)
+    assert frame["timestamp"].to_list() == [START]
+    assert (sieve.total, sieve.mended) == (0, {ARRIVED: 1})
+
+
+def test_an_arrival_that_cannot_be_read_is_not_known() -> None:
+    frame, rejections = cleaned([{"received_at": "soon"}, {"received_at": ""}, {"received_at": "2026-03-02T00:00:00Z"}])
+    assert frame["received_at"].null_count() == 2
+    assert rejections == []
+
+
+# --- clocks that are off ---------------------------------------------------------------------
+
+
+def skewed(off: timedelta, took: timedelta = MINUTE) -> dict[str, object]:
+    """An event of START by a client whose clock is `off`, which sent it after `took`; a minute later it arrived."""
+    return {
+        "timestamp": (START + off).isoformat(),
+        "original_timestamp": (START + off).isoformat(),
+        "sent_at": (START + off + took).isoformat(),
+        "received_at": (START + took).isoformat(),
+    }
+
+
+@pytest.mark.parametrize("hours", [-9000, -1, 1, 9000])
+def test_a_clock_that_is_off_is_set_right_by_when_it_said_that_it_sent(hours: int) -> None:
+    frame, sieve = sieved([skewed(timedelta(hours=hours), timedelta(days=2))])
+    assert frame.columns == list(EVENT_COLUMNS)
+    assert frame["timestamp"].to_list() == [START]
+    assert sieve.mended == {SKEWED: 1}
+    assert sieve.total == 0
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        {"user_id": "u2"},
-        {"account_id": "A"},
-        {"event": "done"},
-        {"timestamp": "2026-03-01T09:00:00.000001Z"},
-        {"properties": "{}"},
-        {"message_id": "m"},
-    ],
+    ("off", "counted"), [(5 * MINUTE, 0), (5 * MINUTE + TICK, 1), (-5 * MINUTE, 0), (-6 * MINUTE, 1)]
 )
-def test_rows_that_differ_in_anything_said_are_two_events(other: dict[str, object]) -> None:
-    assert len(cleaned([{}, other])[0]) == 2
+def test_setting_right_is_counted_from_more_than_five_minutes_on(off: timedelta, counted: int) -> None:
+    frame, sieve = sieved([skewed(off)])
+    assert frame["timestamp"].to_list() == [START]
+    assert sieve.mended[SKEWED] == counted
 
 
-@pytest.mark.parametrize("blank", ["", " "])
-def test_blank_message_ids_do_not_make_all_events_one(blank: str) -> None:
-    frame, _ = cleaned([{"message_id": blank, "event": name} for name in ("acted", "done", "done")])
-    assert sorted(frame["event"].to_list()) == ["acted", "done"]
+@pytest.mark.parametrize("unknown", ["sent_at", "original_timestamp", "received_at"])
+def test_where_one_of_the_three_times_is_not_known_the_event_stays_where_it_is(unknown: str) -> None:
+    off = timedelta(hours=-3)
+    frame, sieve = sieved([skewed(off) | {unknown: None}, skewed(off)])
+    assert frame["timestamp"].to_list() == [START + off, START]
+    assert sieve.mended == {SKEWED: 1}
 
+
+@pytest.mark.parametrize("absent", ["sent_at", "original_timestamp"])
+def test_without_one_of_the_two_columns_nothing_is_set_right(absent: str) -> None:
+    off = timedelta(hours=-3)
+    row = skewed(off)
+    del row[absent]
+    frame, sieve = sieved([row])
+    assert frame["timestamp"].to_list() == [START + off]
+    assert frame.columns == list(EVENT_COLUMNS)
+    assert sieve.mended == {}
+
+
+def test_a_broken_time_is_refused_even_where_the_others_would_tell_it() -> None:
+    frame, rejections = cleaned([skewed(timedelta(0)) | {"original_timestamp": "?", "timestamp": "?"}, {}])
+    assert len(frame) == 1
+    assert [one.reason for one in rejections] == ["timestamp is no time with a zone"]
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_whatever_the_clock_said_the_event_happened_as_long_before_its_arrival_as_before_its_sending(
+    off: int, took: int, way: int
+) -> None:
+    row = skewed(timedelta(seconds=off), timedelta(seconds=took))
+    row["received_at"] = (START + timedelta(seconds=took + way)).isoformat()
+    frame, _ = sieved([row])
+    assert frame["timestamp"].to_list() == [START + timedelta(seconds=way)]
+
+
+# --- any rows --------------------------------------------------------------------------------
 
 ROWS = st.fixed_dictionaries(
     {
@@ -314,239 +460,10 @@ ROWS = st.fixed_dictionaries(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(ROWS, max_size=12))
-def test_every_row_is_either_kept_once_or_refused_with_a_reason(rows: list[dict[str, object]]) -> None:
-    frame, sieve = clean_events(raw([*rows, {"user_id": "sure"}]), PLAIN)
-    again, nothing = clean_events(frame, PLAIN)
-    assert again.equals(frame)
-    assert nothing.total == 0
-    assert 1 <= len(frame) <= len(rows) + 1 - sieve.total
+def test_every_row_is_either_kept_or_refused_with_a_reason(rows: list[dict[str, object]]) -> None:
+    frame, sieve = sieved([*rows, {"user_id": "sure"}])
+    unbroken = Sieve("events")
+    assert EventRules(PLAIN).clean(frame, unbroken).equals(frame)
+    assert (unbroken.total, unbroken.mended) == (0, {})
+    assert len(frame) == len(rows) + 1 - sieve.total
     assert sieve.total == sum(one.count for one in sieve)
-
-
-# --- trials ----------------------------------------------------------------------------------
-
-EVENTS = clean_events(
-    raw(
-        [
-            {"timestamp": "2026-03-03T00:00:00Z", "event": "paid"},
-            {"timestamp": "2026-03-05T00:00:00Z", "event": "paid"},
-            {"timestamp": "2026-03-04T00:00:00Z", "event": "cancelled"},
-            {"user_id": "u2", "timestamp": "2026-03-02T00:00:00Z"},
-        ]
-    ),
-    PLAIN,
-)[0]
-
-
-def trials(rows: list[dict[str, object]], definition: Definition = PLAIN) -> tuple[pl.DataFrame, list[Rejection]]:
-    frame = pl.DataFrame(
-        [{"user_id": "u1", "started_at": "2026-03-01T09:00:00Z"} | row for row in rows], infer_schema_length=None
-    )
-    canonical, sieve = clean_trials(frame, EVENTS, definition)
-    return canonical, list(sieve)
-
-
-def test_outcomes_that_the_table_lacks_are_the_first_of_their_events() -> None:
-    frame, rejections = trials([{}, {"user_id": "u2"}])
-    assert frame["converted_at"].to_list() == [datetime(2026, 3, 3, tzinfo=UTC), None]
-    assert frame["closed_at"].to_list() == [datetime(2026, 3, 4, tzinfo=UTC), None]
-    assert frame["ends_at"].to_list() == [None, None]
-    assert frame["account_id"].to_list() == [None, None]
-    assert rejections == []
-
-
-def test_outcomes_that_the_table_knows_are_not_asked_of_the_events() -> None:
-    frame, _ = trials([{"converted_at": None, "closed_at": "2026-03-02T00:00:00Z"}])
-    assert frame["converted_at"].to_list() == [None]
-    assert frame["closed_at"].to_list() == [datetime(2026, 3, 2, tzinfo=UTC)]
-
-
-def test_the_order_of_the_trials_is_kept() -> None:
-    users = [f"u{number}" for number in (3, 1, 2)]
-    assert trials([{"user_id": user} for user in users])[0]["user_id"].to_list() == users
-
-
-def test_a_trial_without_an_end_ends_after_the_length_of_the_definition() -> None:
-    given_end: list[dict[str, object]] = [{"ends_at": "2026-03-09T00:00:00Z"}, {"user_id": "u2", "ends_at": None}]
-    frame, _ = trials(given_end, defined("length: 14d"))
-    assert frame["ends_at"].to_list() == [datetime(2026, 3, 9, tzinfo=UTC), START + 14 * DAY]
-
-
-def test_a_freemium_trial_never_ends() -> None:
-    assert trials([{}], defined("length: none"))[0]["ends_at"].to_list() == [None]
-
-
-def test_starts_are_rounded_to_the_day_where_the_definition_says_so() -> None:
-    frame, _ = trials([{}], defined("round_start_to: day"))
-    assert frame["started_at"].to_list() == [datetime(2026, 3, 1, tzinfo=UTC)]
-
-
-def test_the_conversion_may_stand_in_a_column_of_another_name() -> None:
-    definition = defined()
-    column = definition.conversion.model_copy(update={"event": None, "column": "subscribed_on"})
-    definition = definition.model_copy(update={"conversion": column})
-    frame, _ = trials([{"subscribed_on": "2026-03-08T00:00:00Z", "converted_at": "1999-01-01T00:00:00Z"}], definition)
-    assert frame["converted_at"].to_list() == [datetime(2026, 3, 8, tzinfo=UTC)]
-    assert trials([{"subscribed_on": "2026-03-08T00:00:00Z"}], definition)[0].equals(frame)
-    with pytest.raises(InvalidInput, match=r"^trials: missing column\(s\) 'subscribed_on'"):
-        trials([{}], definition)
-
-
-BAD_TRIALS: list[tuple[dict[str, object], str]] = [
-    ({"user_id": None}, "user_id is empty"),
-    ({"user_id": " "}, "user_id is empty"),
-    ({"started_at": None}, "started_at is empty"),
-    ({"started_at": ""}, "started_at is empty"),
-    ({"started_at": "soon"}, "started_at is no time with a zone"),
-    ({"started_at": "1970-01-01T00:00:00Z"}, "started_at lies before 1990"),
-    ({"ends_at": "2026-02-28T23:59:59Z"}, "ends_at lies before started_at"),
-    ({"closed_at": "2026-02-28T23:59:59Z"}, "closed_at lies before started_at"),
-    ({"converted_at": "2026-02-28T23:59:59Z"}, "converted_at lies before started_at"),
-    ({"ends_at": "never"}, "ends_at is no time with a zone"),
-    ({"closed_at": "yes"}, "closed_at is no time with a zone"),
-    ({"converted_at": "03/01/2026"}, "converted_at is no time with a zone"),
-]
-
-
-@pytest.mark.parametrize(("bad", "reason"), BAD_TRIALS)
-def test_a_bad_trial_is_refused_counted_and_shown_and_the_good_one_stays(bad: dict[str, object], reason: str) -> None:
-    frame, rejections = trials(
-        [{"user_id": "bad", **bad}, {"user_id": "good", **dict.fromkeys(bad.keys() - {"user_id", "started_at"})}]
-    )
-    assert frame["user_id"].to_list() == ["good"]
-    assert [(one.table, one.reason, one.count) for one in rejections] == [("trials", reason, 1)]
-    if "no time" in reason:
-        ((name, value),) = bad.items()
-        assert f"{name!r}: {value!r}" in rejections[0].samples[0]
-
-
-def test_a_conversion_on_the_day_of_the_start_is_kept_even_if_it_looks_earlier() -> None:
-    # The day is all that some systems know of a conversion.
-    frame, rejections = trials([{"converted_at": "2026-03-01T00:00:00Z"}])
-    assert len(frame) == 1
-    assert rejections == []
-
-
-def test_a_user_with_contradicting_rows_is_refused_altogether() -> None:
-    frame, (rejection,) = trials([{}, {"started_at": "2026-03-02T09:00:00Z"}, {"user_id": "u2"}])
-    assert frame["user_id"].to_list() == ["u2"]
-    assert (rejection.reason, rejection.count) == ("user_id is there more than once", 2)
-
-
-def test_a_user_whose_row_is_there_twice_is_one_user() -> None:
-    frame, rejections = trials([{}, {}])
-    assert len(frame) == 1
-    assert rejections == []
-
-
-def test_where_every_trial_is_bad_the_error_says_why() -> None:
-    with pytest.raises(InvalidInput, match=r"^trials: no usable row\. .*started_at is empty"):
-        trials([{"started_at": None}])
-
-
-@pytest.mark.parametrize("missing", ["user_id", "started_at", "size"])
-def test_a_missing_column_of_trials_is_named(missing: str) -> None:
-    definition = defined(rest="traits: [{name: company_size, type: number, column: size}]")
-    frame = pl.DataFrame({"user_id": ["u"], "started_at": ["2026-03-01T09:00:00Z"], "size": [3]}).drop(missing)
-    with pytest.raises(InvalidInput, match=rf"^trials: missing column\(s\) '{missing}'"):
-        clean_trials(frame, EVENTS, definition)
-
-
-def test_dates_in_trials_are_read_in_the_definitions_zone() -> None:
-    frame = pl.DataFrame({"user_id": ["u1"], "started_at": [date(2026, 3, 1)]})
-    with pytest.raises(NaiveTimestamp, match="started_at must carry a time zone"):
-        clean_trials(frame, EVENTS, PLAIN)
-    canonical, _ = clean_trials(frame, EVENTS, defined(rest="timezone: Europe/Vienna"))
-    assert canonical["started_at"].to_list() == [datetime(2026, 2, 28, 23, tzinfo=UTC)]
-
-
-@pytest.mark.parametrize("blank", ["", " ", None])
-def test_a_blank_account_of_a_trial_is_none(blank: str | None) -> None:
-    assert trials([{"account_id": blank}])[0]["account_id"].to_list() == [None]
-
-
-# --- trials from events ----------------------------------------------------------------------
-
-
-def test_without_a_table_a_trial_begins_with_the_users_first_event() -> None:
-    derived = derive_trials(EVENTS, PLAIN).sort("user_id")
-    assert derived["user_id"].to_list() == ["u1", "u2"]
-    assert derived["started_at"].to_list() == [datetime(2026, 3, 3, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)]
-
-
-def test_without_a_table_a_trial_begins_with_the_first_start_event_where_one_is_named() -> None:
-    derived = derive_trials(EVENTS, defined("start_event: cancelled"))
-    assert derived["user_id"].to_list() == ["u1"]
-    assert derived["started_at"].to_list() == [datetime(2026, 3, 4, tzinfo=UTC)]
-
-
-def test_events_without_the_start_event_tell_no_trials() -> None:
-    with pytest.raises(InvalidInput, match="no 'signed_up' event, so no trial can be derived") as caught:
-        derive_trials(EVENTS, defined("start_event: signed_up"))
-    assert caught.value.field == "trial.start_event"
-
-
-def test_a_derived_trial_has_the_first_account_that_is_known_and_empty_traits() -> None:
-    rows: list[dict[str, object]] = [
-        {"timestamp": "2026-03-03T00:00:00Z", "account_id": "later"},
-        {"timestamp": "2026-03-02T00:00:00Z", "account_id": "first"},
-        {"timestamp": "2026-03-01T00:00:00Z", "account_id": None},
-    ]
-    two_of_one = "traits: [{name: size, type: number, column: c}, {name: sector, type: category, column: c}]"
-    derived = derive_trials(cleaned(rows)[0], defined(rest=two_of_one))
-    assert derived.to_dicts() == [
-        {"user_id": "u1", "started_at": datetime(2026, 3, 1, tzinfo=UTC), "account_id": "first", "c": None}
-    ]
-
-
-# --- exclusions ------------------------------------------------------------------------------
-
-EXCLUDED = defined(
-    rest="""
-traits: [{name: mail, type: email_domain, column: email}]
-exclude: {users: [bot], accounts: [Us], email_domains: [Own.example, rival.example]}
-"""
-)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"user_id": "bot"},
-        {"account_id": "Us"},
-        {"email": "ann@own.example"},
-        {"email": "Ann@OWN.Example "},
-        {"email": "rival.example"},
-    ],
-)
-def test_leads_on_a_list_are_left_out_without_being_refused(row: dict[str, object]) -> None:
-    others: list[dict[str, object]] = [
-        {"user_id": "u2", "email": "a@sub.own.example"},
-        {"user_id": "u3", "account_id": "us"},
-    ]
-    defaults: dict[str, object] = {"account_id": None, "email": None}
-    frame, rejections = trials([defaults | one for one in ({"user_id": "u1", **row}, *others)], EXCLUDED)
-    assert frame["user_id"].to_list() == ["u2", "u3"]
-    assert rejections == []
-
-
-def test_where_everybody_is_on_a_list_no_lead_is_left() -> None:
-    frame, _ = trials([{"user_id": "bot", "email": None}], EXCLUDED)
-    assert len(frame) == 0
-    assert {"started_at", "ends_at", "closed_at", "converted_at", "email"} <= set(frame.columns)
-
-
-# --- the end of the data ---------------------------------------------------------------------
-
-
-def test_the_data_ends_with_the_last_thing_that_happened_in_either_table() -> None:
-    assert data_end(EVENTS, trials([{}])[0]) == micros(datetime(2026, 3, 5, tzinfo=UTC))
-    later: list[dict[str, object]] = [{"converted_at": "2026-04-01T00:00:00Z"}, {"user_id": "u2", "converted_at": None}]
-    assert data_end(EVENTS, trials(later)[0]) == micros(datetime(2026, 4, 1, tzinfo=UTC))
-    newest: list[dict[str, object]] = [{"started_at": "2026-05-01T00:00:00Z", "converted_at": None, "closed_at": None}]
-    assert data_end(EVENTS, trials(newest)[0]) == micros(datetime(2026, 5, 1, tzinfo=UTC))
-
-
-def test_an_end_that_is_only_planned_is_not_the_end_of_the_data() -> None:
-    planned: list[dict[str, object]] = [{"ends_at": "2030-01-01T00:00:00Z"}]
-    assert data_end(EVENTS, trials(planned)[0]) == micros(datetime(2026, 3, 5, tzinfo=UTC))

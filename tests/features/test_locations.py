@@ -15,7 +15,8 @@ import pytest
 from features.errors import InvalidInput
 from features.rejections import Sieve
 from features.sources.files import TORN
-from features.sources.locations import FORMATS, open_source, open_trials
+from features.sources.formats import FORMATS
+from features.sources.locations import open_source, open_trials
 from features.sources.source import BATCH_ROWS
 
 ROWS = [{"user_id": f"u{number}", "event": "a", "timestamp": f"2026-03-01T00:00:0{number}Z"} for number in range(3)]

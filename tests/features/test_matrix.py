@@ -1,10 +1,13 @@
 """Rows know nothing of the future, of the order of files, of other leads, or of the door they came in by."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -14,9 +17,10 @@ from features.columns import columns, fingerprint
 from features.dataset import Dataset, dataset
 from features.definition import CONVERTED, TRIAL_STARTED, parse
 from features.durations import DAY
-from features.leads import NEVER, Leads
+from features.leads import NEVER, Leads, TraitLog
 from features.logs import Happening, read_requests
 from features.matrix import FeatureBuilder
+from features.measures import SPECS
 from features.times import INSTANT
 from features.windows import Floats
 
@@ -32,20 +36,26 @@ signals:
   - name: work
     kind: usage_depth
     events: [done, {event: page, where: {path: [/a, 3]}}]
-    measures: [count, sum(amount), distinct(plan), active_days, days_since_first, days_since_last, trend, reached(2)]
+    measures: [
+      count, sum(amount), mean(amount), distinct(plan), active_days, streak, per_active_day, share, trend, reached(2),
+      days_to_reach(3), days_since_first, days_since_last,
+    ]
     text: worked
   - name: friction
     kind: friction
     direction: "-"
     events: [{event: page, where: {path: /b}}]
     windows: [36h]
-    measures: [count, sum(seats)]
+    measures: [count, sum(seats), mean(seats), streak]
     text: got stuck
   - name: team
     kind: team_growth
     scope: account
     events: [done, page, $trial_started, $converted]
-    measures: [count, distinct(user), sum(amount), days_since_last, trend]
+    measures: [
+      count, distinct(user), distinct(plan), sum(amount), mean(amount), active_days, streak, per_active_day, share, trend,
+      user_growth, lead_share, lead_rank, reached(4), days_to_reach(2), days_since_first, days_since_last,
+    ]
     text: teamed up
 traits:
   - {name: company_size, type: number}
@@ -54,22 +64,30 @@ traits:
   - {name: invited, type: flag}
 """
 )
+BY_CLOCK = {clock: DEFINITION.model_copy(update={"clock": clock}) for clock in ("timestamp", "received_at")}
 LEVELS = {"industry": ("retail", "health")}
 BUILDER = FeatureBuilder(DEFINITION, LEVELS)
 ZERO = 1_735_700_000_000_000
+HERALD = "herald"
+"""Not a lead; it tells of company sizes before anything else happens, so that every world knows that trait."""
 SEEDS = st.integers(0, 10**9)
 MOMENTS = st.integers(-DAY, 25 * DAY).map(lambda offset: ZERO + offset)
 
 
 @dataclass(frozen=True)
 class World:
-    """Raw tables of a handful of leads in a few accounts, times in microseconds at first."""
+    """Raw tables of a handful of leads in a few accounts."""
 
     events: pl.DataFrame
     trials: pl.DataFrame
 
-    def data(self) -> Dataset:
-        return dataset(self.events, self.trials, DEFINITION)
+    def data(self, clock: str = "timestamp") -> Dataset:
+        return dataset(self.events, self.trials, BY_CLOCK[clock])
+
+    def before(self, as_of: int, clock: str) -> World:
+        """The same world at a moment: what had happened, or arrived, by then."""
+        known = "received_at" if clock == "received_at" else "timestamp"
+        return replace(self, events=self.events.filter(pl.col(known).cast(pl.Int64) < as_of))
 
 
 def world(seed: int) -> World:
@@ -82,7 +100,6 @@ def world(seed: int) -> World:
         "account_id": accounts,
         "started_at": started,
         "closed_at": [int(at) + int(rng.integers(0, 20 * DAY)) if rng.random() < 0.3 else None for at in started],
-        "company_size": [None if rng.random() < 0.2 else float(rng.integers(1, 500)) for _ in users],
         "industry": rng.choice(["retail", "health", "mining"], len(users)).tolist(),
         "email": rng.choice(["a@gmail.com", "b@firm.example", "nobody"], len(users)).tolist(),
         "invited": rng.choice(["true", "no", "?"], len(users)).tolist(),
@@ -92,8 +109,8 @@ def world(seed: int) -> World:
     instants = ZERO + rng.integers(-2 * DAY, 25 * DAY, 40)
     doers = [str(user) for user in rng.choice([*users, "stranger"], n)]
     home = dict(zip(users, accounts, strict=True))
-    # A teammate without a trial is known by the account that its events name.
-    named = {**home, "stranger": "A"}
+    # A teammate without a trial is known by the account that its events name; who has no account may act in one.
+    named = {user: account or "A" for user, account in {**home, "stranger": "A"}.items()}
     events = {
         "user_id": doers,
         "account_id": [named[user] if rng.random() < 0.5 or user == "stranger" else None for user in doers],
@@ -104,12 +121,38 @@ def world(seed: int) -> World:
         "message_id": [f"m{i}" for i in range(n)],
         "properties": [properties(rng) for _ in range(n)],
     }
-    frame = pl.DataFrame(events, schema_overrides={"account_id": pl.String})
+    events["received_at"] = np.array(events["timestamp"]) + rng.choice([0, 0, 1, DAY // 2, 3 * DAY], n)
+    frame = pl.concat([pl.DataFrame(events, schema_overrides={"account_id": pl.String}), facts(rng, users, instants)])
+    # Some arrive a second time, later.
+    again = frame.sample(fraction=0.2, seed=seed).with_columns(pl.col("received_at") + int(rng.integers(0, 2 * DAY)))
+    frame = pl.concat([frame, again])
     # Nobody's trial is over before it began: such leads are refused.
     outcome = pl.col("event").is_in(["paid", "cancelled"]) & (pl.col("timestamp") < ZERO + 6 * DAY)
     frame = frame.filter(~outcome).with_columns(pl.col("timestamp").cast(INSTANT))
     table = pl.DataFrame(trials, schema_overrides={"account_id": pl.String, "closed_at": pl.Int64})
+    frame = frame.with_columns(pl.col("received_at").cast(INSTANT))
     return World(frame, table.with_columns(pl.col("started_at", "closed_at").cast(INSTANT)))
+
+
+def facts(rng: np.random.Generator, users: list[str], instants: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """How large companies were said to be: by their users, and of their accounts; first of all by somebody else."""
+    n = 12
+    by_user = rng.random(n) < 0.6
+    who = rng.choice(users, n).tolist()
+    happened = [ZERO - 3 * DAY, *rng.choice(instants, n).tolist()]
+    sizes = [9, *rng.integers(1, 500, n).tolist()]
+    return pl.DataFrame(
+        {
+            "user_id": [HERALD, *who],
+            "account_id": [None, *(None if one else str(rng.choice(["A", "B"])) for one in by_user)],
+            "event": ["$identify", *("$identify" if one else "$group" for one in by_user)],
+            "timestamp": happened,
+            "message_id": [f"f{i}" for i in range(n + 1)],
+            "properties": [f'{{"company_size": {size}}}' for size in sizes],
+            "received_at": [happened[0], *(at + int(rng.choice([0, DAY])) for at in happened[1:])],
+        },
+        schema_overrides={"account_id": pl.String},
+    )
 
 
 def properties(rng: np.random.Generator) -> str | None:
@@ -127,32 +170,64 @@ def properties(rng: np.random.Generator) -> str | None:
 
 def rows(data: Dataset, as_of: int, builder: FeatureBuilder = BUILDER) -> dict[str, bytes]:
     """The bytes of each lead's row at one moment."""
-    leads = data.leads
-    matrix = builder.rows(leads, data.logs(builder), np.arange(len(leads)), np.full(len(leads), as_of))
-    return {lead: matrix[i].tobytes() for i, lead in enumerate(leads.ids)}
+    n = len(data.leads)
+    matrix = data.rows(builder, np.arange(n), np.full(n, as_of))
+    return {lead: matrix[i].tobytes() for i, lead in enumerate(data.leads.ids)}
+
+
+def test_the_definition_asks_for_every_measure_there_is() -> None:
+    assert {measure.how for signal in DEFINITION.signals for measure in signal.measures} == set(SPECS)
+    of_account = {
+        measure.how for signal in DEFINITION.signals if signal.scope == "account" for measure in signal.measures
+    }
+    assert of_account == set(SPECS)
 
 
 # --- the future ------------------------------------------------------------------------------
 
 
+CLOCKS = st.sampled_from(["timestamp", "received_at"])
+
+
 @settings(max_examples=60, deadline=None)
-@given(SEEDS, MOMENTS)
-def test_rows_built_from_all_events_equal_rows_built_from_those_before_as_of(seed: int, as_of: int) -> None:
+@given(SEEDS, MOMENTS, CLOCKS)
+def test_rows_built_from_all_events_equal_rows_built_from_those_before_as_of(seed: int, as_of: int, clock: str) -> None:
     whole = world(seed)
-    told = pl.col("timestamp").cast(pl.Int64) < as_of
-    earlier = pl.concat([whole.events.filter(told), whole.events.head(1).with_columns(event=pl.lit("unread"))])
-    assert rows(whole.data(), as_of) == rows(replace(whole, events=earlier).data(), as_of)
+    assert rows(whole.data(clock), as_of) == rows(whole.before(as_of, clock).data(clock), as_of)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, MOMENTS)
+def test_what_had_not_arrived_by_as_of_is_in_no_row_by_arrival(seed: int, as_of: int) -> None:
+    """The same by the other clock: what had arrived is all that there is."""
+    whole = world(seed)
+    arrived = whole.before(as_of, "received_at")
+    assert rows(whole.data("received_at"), as_of) == rows(arrived.data("timestamp"), as_of)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, MOMENTS, CLOCKS)
+def test_of_whom_facts_will_be_told_later_does_not_show_in_a_row_even_if_the_table_has_them_all(
+    seed: int, as_of: int, clock: str
+) -> None:
+    whole = world(seed)
+    told = whole.events.filter(pl.col("user_id") == HERALD).with_columns(user_id=pl.lit("u0"), message_id=pl.lit("f"))
+    sized = World(pl.concat([whole.events, told]), whole.trials.with_columns(company_size=pl.lit(50.0)))
+    assert rows(sized.data(clock), as_of) == rows(sized.before(as_of, clock).data(clock), as_of)
 
 
 @settings(max_examples=30, deadline=None)
 @given(SEEDS, MOMENTS)
 def test_what_became_of_a_lead_at_or_after_as_of_is_not_in_any_row(seed: int, as_of: int) -> None:
-    data = world(seed).data()
+    whole = world(seed)
+    data = whole.data()
     known = [
         pl.when(pl.col(name).cast(pl.Int64) < as_of).then(pl.col(name)).alias(name)
         for name in ("closed_at", "converted_at", "ends_at")
     ]
-    assert rows(data, as_of) == rows(replace(data, trials=data.trials.with_columns(known)), as_of)
+    so_far = replace(whole, trials=data.trials.with_columns(known)).data()
+    assert so_far.leads.ids == data.leads.ids
+    assert rows(data, as_of) == rows(so_far, as_of)
 
 
 def test_a_past_event_does_change_a_row() -> None:
@@ -160,7 +235,8 @@ def test_a_past_event_does_change_a_row() -> None:
     whole = world(1)
     assert whole.data().trials["converted_at"].count() > 0
     as_of = ZERO + 10 * DAY
-    fewer = replace(whole, events=whole.events.filter(pl.col("timestamp").cast(pl.Int64) >= as_of))
+    late = pl.col("timestamp").cast(pl.Int64) >= as_of
+    fewer = replace(whole, events=whole.events.filter(late | (pl.col("user_id") == HERALD)))
     assert rows(whole.data(), as_of) != rows(fewer.data(), as_of)
 
 
@@ -203,7 +279,7 @@ def test_a_trial_row_that_is_there_twice_is_one_lead() -> None:
 @given(SEEDS, MOMENTS)
 def test_events_that_no_signal_reads_change_nothing(seed: int, as_of: int) -> None:
     whole = world(seed)
-    others = ("done", "page", "paid", "cancelled")
+    others = ("done", "page", "paid", "cancelled", "$identify", "$group")
     fewer = replace(whole, events=whole.events.filter(pl.col("event").is_in(others)))
     assert rows(whole.data(), as_of) == rows(fewer.data(), as_of)
 
@@ -218,8 +294,8 @@ def test_an_account_alone_equals_the_same_account_among_many(seed: int, as_of: i
     together = rows(whole.data(), as_of)
     for accounts in (["A"], ["u1"], [None]):
         trials = whole.trials.filter(pl.col("account_id").is_in(accounts, nulls_equal=True))
-        mine = pl.col("user_id").is_in(trials["user_id"].to_list()) | pl.col("account_id").is_in(accounts)
-        if len(trials) and len(whole.events.filter(mine)):
+        mine = pl.col("user_id").is_in([*trials["user_id"].to_list(), HERALD]) | pl.col("account_id").is_in(accounts)
+        if len(trials):
             alone = World(whole.events.filter(mine.fill_null(value=False)), trials)
             assert rows(alone.data(), as_of).items() <= together.items()
 
@@ -228,17 +304,19 @@ def test_an_account_alone_equals_the_same_account_among_many(seed: int, as_of: i
 @given(SEEDS, MOMENTS)
 def test_rows_asked_for_in_chunks_or_backwards_are_the_same_rows(seed: int, as_of: int) -> None:
     data = world(seed).data()
-    leads, logs, every = data.leads, data.logs(BUILDER), np.arange(8)
+    every = np.arange(8)
     moments = as_of + every * DAY // 2
-    together = BUILDER.rows(leads, logs, every, moments)
-    chunks = [BUILDER.rows(leads, logs, part, moments[part]) for part in np.array_split(every, [3, 4])]
+    together = data.rows(BUILDER, every, moments)
+    chunks = [data.rows(BUILDER, part, moments[part]) for part in np.array_split(every, [3, 4])]
     assert np.concatenate(chunks).tobytes() == together.tobytes()
-    assert BUILDER.rows(leads, logs, every[::-1].copy(), moments[::-1].copy())[::-1].tobytes() == together.tobytes()
+    assert data.rows(BUILDER, every[::-1].copy(), moments[::-1].copy())[::-1].tobytes() == together.tobytes()
+    (part,) = data.parts()
+    assert BUILDER.rows(part.leads, part.logs, every, moments).tobytes() == together.tobytes()
 
 
 def test_nobody_asked_about_gives_no_rows() -> None:
     data, nobody = world(3).data(), np.zeros(0, np.int64)
-    assert BUILDER.rows(data.leads, data.logs(BUILDER), nobody, nobody).shape == (0, len(BUILDER.columns))
+    assert data.rows(BUILDER, nobody, nobody).shape == (0, len(BUILDER.columns))
 
 
 # --- the two doors ---------------------------------------------------------------------------
@@ -250,9 +328,11 @@ def request_row(whole: World, data: Dataset, place: int, as_of: int) -> Floats:
     alone = Leads(
         [trial["user_id"]], [trial["account_id"]], np.zeros(1, np.int64), data.leads.started_at[place : place + 1],
         np.array([NEVER]), np.array([NEVER]), np.array([NEVER]),
-        {name: [values[place]] for name, values in data.leads.traits.items()},
+        {name: TraitLog.constant([log.value(place, as_of)]) for name, log in data.leads.traits.items()},
     )  # fmt: skip
-    logs = read_requests(happenings(whole, data, trial["user_id"], trial["account_id"]), BUILDER.vocabulary).logs(1, 1)
+    told = list(happenings(whole, data, trial["user_id"], trial["account_id"]))
+    np.random.default_rng(place).shuffle(told)
+    logs = read_requests(told, alone.ids, BUILDER.vocabulary)
     return BUILDER.rows(alone, logs, np.zeros(1, np.int64), np.array([as_of]))
 
 
@@ -262,7 +342,8 @@ def happenings(whole: World, data: Dataset, user: str, account: str | None) -> I
         theirs = row["account_id"] or home.get(row["user_id"])
         if row["user_id"] == user or (account is not None and theirs == account):
             said = json.loads(row["properties"] or "{}")
-            yield Happening(0, row["user_id"], row["user_id"] == user, row["event"], row["at"], said)
+            own = row["user_id"] == user
+            yield Happening(0, row["user_id"], own, row["event"], row["at"], said, row["message_id"])
     for trial in data.trials.iter_rows(named=True):
         if trial["user_id"] == user or (account is not None and trial["account_id"] == account):
             for name, at in ((TRIAL_STARTED, trial["started_at"]), (CONVERTED, trial["converted_at"])):
@@ -273,33 +354,49 @@ def happenings(whole: World, data: Dataset, user: str, account: str | None) -> I
 
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, MOMENTS)
-def test_a_request_gives_the_same_row_as_the_tables_to_the_bit(seed: int, as_of: int) -> None:
+def test_a_request_gives_the_same_row_as_the_tables(seed: int, as_of: int) -> None:
     whole = world(seed)
     data = whole.data()
     table = rows(data, as_of)
     for place, lead in enumerate(data.leads.ids):
-        assert request_row(whole, data, place, as_of).tobytes() == table[lead]
+        found = request_row(whole, data, place, as_of)[0]
+        np.testing.assert_allclose(found, np.frombuffer(table[lead]), rtol=1e-12, atol=1e-12)
+
+
+def test_worlds_have_leads_that_act_in_accounts_that_are_not_theirs_facts_that_change_and_events_told_twice() -> None:
+    # Without this the tests above would say little.
+    wholes = [world(seed) for seed in range(5)]
+    events = pl.concat(whole.events for whole in wholes)
+    assert events["message_id"].is_duplicated().sum() > 50
+    alone = [whole.trials.filter(pl.col("account_id").is_null())["user_id"].to_list() for whole in wholes]
+    named = [whole.events.filter(pl.col("user_id").is_in(users), pl.col("account_id") == "A")
+             for whole, users in zip(wholes, alone, strict=True)]  # fmt: skip
+    assert sum(map(len, named)) > 20
+    changed = [np.diff(whole.data().leads.traits["company_size"].offsets) > 1 for whole in wholes]
+    assert np.concatenate(changed).mean() > 0.3
 
 
 def test_leads_of_one_request_do_not_see_each_others_events() -> None:
-    never, traits = np.full(2, NEVER), {trait.name: [None, None] for trait in DEFINITION.traits}
+    never, traits = np.full(2, NEVER), {trait.name: TraitLog.constant([None, None]) for trait in DEFINITION.traits}
     leads = Leads(["a", "b"], ["A", "A"], np.arange(2), np.full(2, ZERO), never, never, never, traits)
-    logs = read_requests([Happening(0, "a", own=True, event="done", time=ZERO, properties={})], BUILDER.vocabulary)
-    matrix = BUILDER.rows(leads, logs.logs(2, 2), np.arange(2), np.full(2, ZERO + 1))
+    done = Happening(0, "a", own=True, event="done", time=ZERO, properties={})
+    logs = read_requests([done], leads.ids, BUILDER.vocabulary)
+    matrix = BUILDER.rows(leads, logs, np.arange(2), np.full(2, ZERO + 1))
     names = [column.name for column in BUILDER.columns]
     assert matrix[:, names.index("work_count_1d")].tolist() == [1, 0]
     assert matrix[:, names.index("team_count_1d")].tolist() == [1, 0]
 
 
 def test_a_request_without_events_gives_zeros_and_not_known() -> None:
-    never, traits = np.array([NEVER]), {trait.name: [None] for trait in DEFINITION.traits}
+    never, traits = np.array([NEVER]), {trait.name: TraitLog.constant([None]) for trait in DEFINITION.traits}
     leads = Leads(["a"], [None], np.zeros(1, np.int64), np.array([ZERO]), never, never, never, traits)
-    row = BUILDER.rows(
-        leads, read_requests([], BUILDER.vocabulary).logs(1, 1), np.zeros(1, np.int64), np.array([ZERO + DAY])
-    )
+    nothing = read_requests([], leads.ids, BUILDER.vocabulary)
+    row = BUILDER.rows(leads, nothing, np.zeros(1, np.int64), np.array([ZERO + DAY]))
     named = dict(zip([column.name for column in BUILDER.columns], row[0], strict=True))
     assert named.pop("trial_age_days") == 1
-    unknown = {"work_days_since_first", "work_days_since_last", "team_days_since_last"}
+    absent = {how for how, spec in SPECS.items() if spec.absent is None}
+    unknown = {column.name for column in BUILDER.columns if column.measure is not None and column.measure.how in absent}
+    assert {"work_days_since_first", "work_mean_amount_7d", "team_lead_rank_1d", "team_days_to_reach_2"} <= unknown
     unknown |= {"company_size", "industry=retail", "industry=health", "email_is_business", "invited"}
     assert {name for name, number in named.items() if np.isnan(number)} == unknown
     assert {number for name, number in named.items() if name not in unknown} == {0.0}
@@ -310,13 +407,15 @@ def test_a_request_without_events_gives_zeros_and_not_known() -> None:
 
 def test_rows_hold_traits_beside_behaviour() -> None:
     data = world(4).data()
-    leads = data.leads
-    matrix = BUILDER.rows(leads, data.logs(BUILDER), np.arange(8), np.full(8, ZERO))
+    leads, moment = data.leads, ZERO + 25 * DAY
+    matrix = data.rows(BUILDER, np.arange(8), np.full(8, moment))
     assert matrix.dtype == np.float64
     names = [column.name for column in BUILDER.columns]
-    sizes = [np.nan if size is None else size for size in leads.traits["company_size"]]
+    known = {name: [log.value(lead, moment) for lead in range(8)] for name, log in leads.traits.items()}
+    sizes = [np.nan if size is None else size for size in known["company_size"]]
+    assert len(set(sizes)) > 3
     np.testing.assert_array_equal(matrix[:, names.index("company_size")], np.array(sizes, np.float64))
-    retail = [industry == "retail" for industry in leads.traits["industry"]]
+    retail = [industry == "retail" for industry in known["industry"]]
     np.testing.assert_array_equal(matrix[:, names.index("industry=retail")], retail)
 
 

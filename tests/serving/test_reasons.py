@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -44,16 +45,45 @@ def length_of(window: Window, lead: Lead, as_of: int) -> int:
 
 def matching(signal: Signal, lead: Lead) -> list[tuple[int, str, dict[str, Any]]]:
     """Return (time, who, properties) of each event of a signal, an event that was sent twice once."""
-    sent = {event.get("message_id") or json.dumps(event): event for event in lead["events"]}.values()
+    told = {(event.get("user_id"), event.get("message_id") or json.dumps(event)): event for event in lead["events"]}
     own = {"event": "$trial_started", "timestamp": lead["started_at"]}
     found = []
-    for event in (*sent, own):
+    for event in (*told.values(), own):
         who, properties = event.get("user_id") or lead["user_id"], event.get("properties") or {}
         wanted = [match for match in signal.events if match.event == event["event"]]
         fits = any(all(properties.get(name) in values for name, values in one.where.items()) for one in wanted)
         if fits and (signal.scope == "account" or who == lead["user_id"]):
             found.append((instant(event["timestamp"]), who, properties))
     return found
+
+
+def happenings(signal: Signal, lead: Lead, as_of: int) -> list[tuple[int, str, str]]:
+    """Return what can be told apart of each event before as_of that a signal reads."""
+    return [(time, who, repr(rest)) for time, who, rest in matching(signal, lead) if time < as_of]
+
+
+Aged = list[tuple[int, str, dict[str, Any]]]
+"""Events by age, who did them, and their properties."""
+
+
+def recount_of_days(inside: Aged, signal: Signal, lead: Lead) -> dict[str, float]:
+    days = {(age - 1) // DAY for age, _, _ in inside}
+    runs = [next(n for n in range(1, len(days) + 2) if day + n not in days) for day in days]
+    start = instant(lead["started_at"])
+    since = sorted(time for time, _, _ in matching(signal, lead) if time >= start)
+    facts: dict[str, float] = {"streak": max(runs, default=0), "per_active_day": len(inside) / max(1, len(days))}
+    if len(since) >= 2:
+        facts["days_to_reach_2"] = (since[1] - start) / DAY
+    sizes = [one["megabytes"] for _, _, one in inside if "megabytes" in one]
+    return facts | ({"mean_megabytes": sum(sizes) / len(sizes)} if sizes else {})
+
+
+def recount_of_people(ages: Aged, length: int, lead: Lead) -> dict[str, float]:
+    times = Counter(who for age, who, _ in ages if age <= length)
+    now, before = len(times), len({who for age, who, _ in ages if length < age <= 2 * length})
+    mine = times[lead["user_id"]]
+    facts = {"user_growth": (now - before) / max(1, now + before), "lead_share": mine / max(1, times.total())}
+    return facts | ({"lead_rank": 1 + sum(n > mine for n in times.values())} if mine else {})
 
 
 def recount(signal: Signal, definition: Definition, lead: Lead, as_of: int, window: Window) -> dict[str, float]:
@@ -74,6 +104,11 @@ def recount(signal: Signal, definition: Definition, lead: Lead, as_of: int, wind
     }
     for name in ("limit", "plan"):
         facts[f"distinct_{name}"] = len({one[name] for _, _, one in inside if name in one})
+    facts |= recount_of_days(inside, signal, lead) | recount_of_people(ages, length, lead)
+    everything = {
+        one for each in definition.signals if each.scope == signal.scope for one in happenings(each, lead, as_of)
+    }
+    facts["share"] = len(inside) / max(1, sum(as_of - one[0] <= length for one in everything))
     if within_any:
         facts |= {"days_since_last": min(within_any) / DAY, "days_since_first": max(within_any) / DAY}
     return facts
@@ -197,10 +232,10 @@ def test_contributions_are_positive_and_descending_and_each_signal_is_said_once(
 
 def test_a_contribution_is_the_sum_over_all_columns_of_its_signal(explained: Explained, history: Dataset) -> None:
     scorer = explained[0][0]
-    logs = history.logs(scorer.builder)
+    data = history.under(scorer.builder.definition)
     for _, lead, answer in explained[::7]:
-        place = np.array([history.leads.ids.index(lead["user_id"])])
-        row = scorer.builder.rows(history.leads, logs, place, np.array([answer.as_of]))
+        place = np.array([data.leads.ids.index(lead["user_id"])])
+        row = data.rows(scorer.builder, place, np.array([answer.as_of]))
         pulls = scorer.contributions(row)[0]
         for reason in answer.reasons:
             mine = [

@@ -74,6 +74,16 @@ def demo_leads(demo_world: Demo, history: Dataset, moments: list[int], posted: C
     return [posted(demo_world.events, demo_world.trials, history.leads.ids[place], traits) for place in which]
 
 
+@pytest.fixture(scope="module")
+def rich(made_scorer: Callable[..., Scorer], rich_definition: str) -> Scorer:
+    return made_scorer(rich_definition, {"source": ["partner", "referral"]})
+
+
+@pytest.fixture(scope="module")
+def rich_account(made_scorer: Callable[..., Scorer], rich_account_definition: str) -> Scorer:
+    return made_scorer(rich_account_definition, {"source": ["partner", "referral"]})
+
+
 # --- what is wrong with the whole request -----------------------------------------------------
 
 
@@ -309,6 +319,74 @@ def test_equal_events_with_ids_of_their_own_count_each(scorer: Scorer) -> None:
     one = lead(events=[{**event, "message_id": "a"}])
     two = lead(events=[{**event, "message_id": "a"}, {**event, "message_id": "b"}])
     assert answer(scorer, one).receipt_id != answer(scorer, two).receipt_id
+
+
+UPLOAD = {"event": "file_uploaded", "timestamp": "2026-01-05T11:00:00Z"}
+
+
+def test_an_event_without_an_id_that_is_the_same_in_all_it_says_counts_once(rich: Scorer) -> None:
+    one = lead(events=[UPLOAD])
+    assert same(answer(rich, lead(events=[UPLOAD, UPLOAD, {**UPLOAD, "message_id": " "}])), answer(rich, one))
+    for more in ({"properties": {"megabytes": 1}}, {"timestamp": "2026-01-05T11:00:00.000001Z"}, {"message_id": "m"}):
+        assert answer(rich, lead(events=[UPLOAD, {**UPLOAD, **more}])).receipt_id != answer(rich, one).receipt_id
+
+
+def test_of_events_with_one_id_the_earliest_counts(rich: Scorer) -> None:
+    early, late = ({**UPLOAD, "timestamp": f"2026-01-0{day}T11:00:00Z", "message_id": "m"} for day in (4, 8))
+    for both in ([early, late], [late, early]):
+        assert same(answer(rich, lead(events=both)), answer(rich, lead(events=[early])))
+    assert not same(answer(rich, lead(events=[late])), answer(rich, lead(events=[early])))
+
+
+def test_another_users_event_with_the_same_id_is_another_event(rich: Scorer) -> None:
+    done = {"event": "task_completed", "timestamp": "2026-01-07T00:00:00Z", "message_id": "m"}
+    mates = {**done, "user_id": "u-2"}
+    with_id, without = (
+        lead(events=[done, mates]),
+        lead(events=[{**done, "message_id": None}, {**mates, "message_id": None}]),
+    )
+    assert same(answer(rich, with_id), answer(rich, without))
+    assert answer(rich, with_id).receipt_id != answer(rich, lead(events=[done])).receipt_id
+
+
+# --- when trials started ----------------------------------------------------------------------
+
+
+def started(user: str | None, when: str) -> Lead:
+    return {"event": "$trial_started", "timestamp": when, **({} if user is None else {"user_id": user})}
+
+
+def test_a_users_own_start_is_what_started_at_says_however_often_it_is_said(rich: Scorer) -> None:
+    own = [started(None, "2026-01-01T00:00:00Z"), started("u-1", LEAD["started_at"])]
+    assert same(answer(rich, lead(events=own)), answer(rich, lead(events=[])))
+
+
+def test_a_teammates_start_is_one_more_in_the_account(rich: Scorer) -> None:
+    mate = lead(events=[started("u-2", "2026-01-08T00:00:00Z")])
+    assert answer(rich, mate).receipt_id != answer(rich, lead(events=[])).receipt_id
+    assert same(answer(rich, lead(events=mate["events"] * 2)), answer(rich, mate))
+
+
+def test_an_account_whose_events_tell_no_starts_began_once_at_started_at(rich_account: Scorer) -> None:
+    silent = lead(user_id="acme", events=[])
+    told = lead(user_id="acme", events=[started("u-1", LEAD["started_at"])])
+    assert same(answer(rich_account, told), answer(rich_account, silent))
+
+
+def test_an_accounts_starts_count_once_per_user_and_started_at_not_besides(rich_account: Scorer) -> None:
+    later = "2026-01-05T00:00:00Z"
+
+    def begun(*starts: Lead) -> Answer:
+        return answer(rich_account, lead(user_id="acme", events=list(starts)))
+
+    both = begun(started("u-1", LEAD["started_at"]), started("u-2", LEAD["started_at"]))
+    assert both.receipt_id != begun(started("u-1", LEAD["started_at"])).receipt_id
+    assert begun(started("u-1", later)).receipt_id != begun(started("u-1", LEAD["started_at"])).receipt_id
+    # Were started_at counted besides, these two would be alike.
+    assert (
+        begun(started("u-1", later)).receipt_id
+        != begun(started("acme", LEAD["started_at"]), started("u-1", later)).receipt_id
+    )
 
 
 def test_event_names_that_no_signal_reads_change_nothing(scorer: Scorer) -> None:

@@ -9,12 +9,13 @@ from scipy.special import expit
 
 from features.columns import Column
 from features.definition import Measure
+from features.phrases import Phrase
 from features.windows import Floats, Ints
 from training.baselines import base_rate, logistic
 
 COUNT, AGO, TRAIT = Measure(how="count"), Measure(how="days_since_last"), None
 TABLE = [
-    Column(f"c{place}", f"s{place}", "lead", 0, "", "", measure)
+    Column(f"c{place}", f"s{place}", "lead", 0, "", "", Phrase.parse("{value}"), measure)
     for place, measure in enumerate((COUNT, COUNT, AGO, TRAIT))
 ]
 USED = [0, 1, 3]

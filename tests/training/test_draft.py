@@ -143,10 +143,44 @@ def test_a_trait_and_an_event_of_the_same_name_are_told_apart() -> None:
     assert [trait.source for trait in definition.traits] == ["source"]
 
 
-def test_names_with_a_dollar_are_left_out_by_name_because_they_are_reserved() -> None:
-    _, text, definition = drafted(events_of(["$pageview", "login"]))
+def test_names_with_a_dollar_are_names() -> None:
+    _, _, definition = drafted(events_of(["$pageview", "login"]))
+    assert sorted(read_events(definition)) == ["$pageview", "login"]
+
+
+@pytest.mark.parametrize("name", ["$trial_started", "$converted"])
+def test_names_that_are_made_from_the_trials_table_are_left_out(name: str) -> None:
+    _, text, definition = drafted(events_of([name, "login"]), trials_of())
+    assert name not in [
+        match.event for signal in definition.signals if signal.scope == "lead" for match in signal.events
+    ]
+    assert "login" in read_events(definition)
+    assert f"# left out: {name} (" in text
+
+
+@pytest.mark.parametrize("name", ["$identify", "$group"])
+def test_events_that_tell_facts_are_no_signals_but_traits(name: str) -> None:
+    told = events_of([name], properties='{"company_size": 12}')
+    _, text, definition = drafted(pl.concat([events_of(["login"]), told]))
     assert read_events(definition) == ["login"]
-    assert "# left out: $pageview (" in text
+    assert f"# left out: {name} (" in text
+    assert [(trait.source, trait.type) for trait in definition.traits] == [("company_size", "number")]
+
+
+def test_only_what_identify_and_group_events_tell_becomes_a_trait() -> None:
+    """Properties of all events lie in one column where a file nests them."""
+    nested = pl.DataFrame(
+        [
+            {"user_id": f"u{i}", "event": event, "timestamp": START, "properties": properties}
+            for i in range(MIN_LEADS)
+            for event, properties in (
+                ("login", {"megabytes": i, "size": None, "rare": None}),
+                ("$identify", {"megabytes": None, "size": i, "rare": 1 if i == 0 else None}),
+            )
+        ]
+    )
+    assert isinstance(nested.schema["properties"], pl.Struct)
+    assert [trait.source for trait in drafted(nested)[2].traits] == ["size"]
 
 
 def test_sums_are_drafted_for_numbers_that_differ() -> None:

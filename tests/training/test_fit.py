@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 
 from features.columns import Column
 from features.definition import Measure
+from features.phrases import Phrase
 from features.windows import Floats, Ints
 from serving.scoring.scorecard import signed_log
 from training.fit import DEFAULTS, FitSettings, Fitted, fit, fit_scorecard, log_loss
@@ -21,7 +22,7 @@ DIRECTIONS = (1, -1, 0, 1, -1)
 
 
 def column(place: int, direction: int, how: str = "count") -> Column:
-    return Column(f"c{place}", f"s{place}", "lead", direction, "events", "", Measure(how=how))
+    return Column(f"c{place}", f"s{place}", "lead", direction, "events", "", Phrase.parse("{value}"), Measure(how=how))
 
 
 def columns(directions: tuple[int, ...]) -> list[Column]:

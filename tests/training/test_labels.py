@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.durations import DAY
+from features.definition import parse
+from features.durations import DAY, span_text
 from features.leads import NEVER, Leads
-from features.windows import EventLog, Op, Plan, Snapshots, group, measure
+from features.logs import Happening, read_requests
+from features.matrix import FeatureBuilder
 from training.labels import UNKNOWN, labels
 
 AS_OF = 1_700_000_000_000_000
@@ -80,20 +82,35 @@ def test_labels_are_those_of_the_plain_rule(converted_after: int | None, horizon
     assert label(converted_at, until, AS_OF, horizon) == plain_label(converted_at, AS_OF, horizon, until)
 
 
-def counted_before(log: EventLog, as_of: int, length: int) -> int:
-    """Events of lead 0 in the window of this length that the features would count at as_of."""
-    none, start = np.zeros(0, np.int64), np.zeros(2, np.int64)
-    ops = np.array([[Op.COUNT, 0, 0, 0, 0]], np.int64)
-    plan = Plan(np.array([length]), np.array([0, 1]), np.array([0]), start, none, start, none, ops)
-    at = Snapshots(np.array([0]), np.array([as_of]), np.array([as_of - DAY]))
-    return int(measure(log, at, plan)[0, 0])
+BUILDER = FeatureBuilder(
+    parse(
+        """
+product: Tiny
+conversion: {horizon: 30d}
+score_at: [7d]
+windows: [1d, 7d, 30d]
+signals:
+  - {name: acts, kind: frequency, events: [act], measures: [count], text: acted}
+cutoff: {at_least: 0.3}
+"""
+    ),
+    {},
+)
+
+
+def counted_before(happens: int, as_of: int, length: int) -> int:
+    """How many of one event are in the window of this length that the features would count at as_of."""
+    leads = leads_converting(NEVER)
+    happening = Happening(0, "u0", own=True, event="act", time=happens, properties={})
+    logs = read_requests([happening], leads.ids, BUILDER.vocabulary)
+    row = BUILDER.rows(leads, logs, np.array([0]), np.array([as_of]))[0]
+    return int(row[[column.name for column in BUILDER.columns].index(f"acts_count_{span_text(length)}")])
 
 
 @settings(max_examples=200)
 @given(spans, lengths)
 def test_windows_and_label_tile_time(after: int, length: int) -> None:
-    happens, one = AS_OF + after, np.zeros(1, np.int64)
-    log = group(one, np.array([happens]), one, np.zeros((0, 1)), np.zeros((0, 1), np.int64), 1)
-    in_window = counted_before(log, AS_OF, length)
+    happens = AS_OF + after
+    in_window = counted_before(happens, AS_OF, length)
     in_label = label(happens, AS_OF + length, AS_OF, length)
     assert in_window + in_label == int(-length <= after < length)

@@ -143,13 +143,13 @@ def test_its_examples_are_test_snapshots(trained: Trained) -> None:
 
 def test_it_scores_leads_as_the_test_predictions_say(trained: Trained, history: Dataset) -> None:
     scorer, test = Scorer(trained.artifact), trained.table.take(trained.split.test)
-    scored = scorer.score_leads(history.leads, history.logs(scorer.builder), test.lead, test.as_of)
+    scored = scorer.score(history.rows(scorer.builder, test.lead, test.as_of))
     assert scored.probabilities.tolist() == trained.predictions["probability"].tolist()
 
 
 def test_categories_are_learned_from_the_leads_learned_from_only(trained: Trained, history: Dataset) -> None:
-    source, learned = history.leads.traits["source"], np.unique(trained.table.lead[trained.split.fit])
-    known = {str(source[lead]) for lead in learned}
+    source, learned = history.leads.traits["source"], trained.table.take(trained.split.fit)
+    known = {str(source.value_at(place)) for place in source.at(learned.lead, learned.as_of)}
     assert set(trained.artifact.levels["source"]) <= known
 
 
@@ -160,13 +160,15 @@ def test_percentiles_are_ranks_among_the_leads_that_set_the_cutoff(trained: Trai
     assert reference.percentiles(np.array([0.0, median, 1.0])).tolist() == pytest.approx([0, 50, 100], abs=0.2)
 
 
-def test_the_share_of_converters_is_what_a_count_of_events_finds(trained: Trained, history: Dataset) -> None:
+def test_the_share_of_converters_is_what_a_count_of_events_finds(
+    trained: Trained, history: Dataset, demo_world: Demo
+) -> None:
     day = 7
     rows = trained.table.take(trained.split.fit)
     won = rows.take(np.flatnonzero((rows.converted == 1) & (rows.as_of - rows.started_at == day * DAY)))
     ids = history.leads.ids
     users = pl.DataFrame({"user_id": [ids[i] for i in won.lead], "as_of": won.as_of})
-    joined = users.join(history.events.filter(pl.col("event") == "invite_sent"), on="user_id")
+    joined = users.join(demo_world.events.filter(pl.col("event") == "invite_sent"), on="user_id")
     did = joined.filter(pl.col("timestamp").dt.epoch("us") < pl.col("as_of"))["user_id"].n_unique()
     share = trained.artifact.reference.share_of_converters("invites_sent", day)
     assert share is not None
@@ -208,8 +210,8 @@ def rescored(trained: Trained, looked: Looked, events: pl.DataFrame, trials: pl.
     place = {user: i for i, user in enumerate(data.leads.ids)}
     which = np.array([place[user] for user in looked.table["lead_id"]])
     as_of = np.array([micros(moment.to_pydatetime()) for moment in looked.table["as_of"]])
-    found = scorer.score_leads(data.leads, data.logs(scorer.builder), which, as_of).probabilities
-    return [float(one) for one in found]
+    found: list[float] = scorer.probabilities(data.rows(scorer.builder, which, as_of)).tolist()
+    return found
 
 
 def test_without_all_that_came_later_the_predictions_are_the_same(
@@ -376,7 +378,7 @@ def test_large_data_sets_the_cutoff_on_leads_that_were_not_learned_from(known: K
     trained, scorer = known.trained, Scorer(known.trained.artifact)
     assert trained.split.cutoff is not None
     held = trained.table.take(trained.split.cutoff)
-    scored = scorer.score_leads(known.data.leads, known.data.logs(scorer.builder), held.lead, held.as_of)
+    scored = scorer.score(known.data.rows(scorer.builder, held.lead, held.as_of))
     assert choose_cutoff(scored.probabilities, held, known.data.definition.cutoff) == trained.artifact.decision
 
 

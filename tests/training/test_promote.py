@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from features.dataset import Dataset
+from features.dataset import Dataset, dataset
 from features.errors import Refusal
 from serving.scoring.artifact import Artifact
 from serving.scoring.calibration import Sigmoid
 from serving.scoring.scorer import Scorer
+from training.demo import Demo
 from training.evaluate import Interval
 from training.pipeline import Trained
 from training.promote import Verdict, judge
@@ -129,6 +130,19 @@ def test_a_champion_of_other_signals_is_judged_by_its_own_definition(
     verdict = judged(trained, champion_of(made_scorer, trained, text), history)
     assert verdict.promote
     assert "against the champion" in verdict.why
+
+
+def test_the_champions_probabilities_are_those_of_data_read_by_its_own_definition(
+    trained: Trained, history: Dataset, demo_world: Demo, made_scorer: Callable[..., Scorer]
+) -> None:
+    champion = champion_of(made_scorer, trained, OTHER_PRODUCT.replace("industry", "company_size"))
+    test = trained.table.take(trained.split.test)
+    fresh = dataset(demo_world.events, demo_world.trials, champion.definition)
+    scorer = Scorer(champion)
+    theirs = scorer.probabilities(fresh.rows(scorer.builder, test.lead, test.as_of))
+    table = trained.predictions
+    difference = log_loss(table["converted"], table["probability"]) - log_loss(table["converted"], theirs)
+    assert f"log loss {difference:+.4f} against the champion" in judged(trained, champion, history).why
 
 
 def test_a_champion_that_cannot_score_the_data_is_replaced(

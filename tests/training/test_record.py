@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +14,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.dataset import Dataset
+from features.dataset import Dataset, dataset
+from features.definition import Definition, parse
 from features.errors import Refusal
 from features.rejections import Rejection
+from features.sources.source import Source
 from serving.scoring.artifact import FILES, load
 from serving.scoring.decision import NoCutoff
 from training import record
+from training.demo import Demo
 from training.evaluate import METRICS, PREDICTION_COLUMNS, Promise
 from training.pipeline import Trained
 
+ROOT = Path(__file__).resolve().parents[2]
 REFUSAL = Refusal("no signal: as if by chance.")
 
 
@@ -175,15 +183,118 @@ def test_the_folder_is_made_where_there_is_none(history: Dataset, tmp_path: Path
 # --- the digest -------------------------------------------------------------------------------
 
 
-def test_equal_tables_have_the_same_digest(history: Dataset) -> None:
-    again = replace(history, events=history.events.clone(), trials=history.trials.clone())
-    assert record.digest(again) == record.digest(history)
+def small(demo: Demo, text: str) -> tuple[pl.DataFrame, pl.DataFrame, Definition]:
+    """Raw tables of a tenth of the demo's users."""
+    trials = demo.trials.head(150)
+    return demo.events.filter(pl.col("user_id").is_in(trials["user_id"].to_list())), trials, parse(text)
 
 
-@pytest.mark.parametrize("table", ["events", "trials"])
-def test_one_row_less_has_another_digest(history: Dataset, table: str) -> None:
-    frame = getattr(history, table)
-    assert record.digest(replace(history, **{table: frame.head(len(frame) - 1)})) != record.digest(history)
+def test_equal_tables_have_the_same_digest_in_whatever_order_their_events_are(
+    demo_world: Demo, definition_text: str
+) -> None:
+    events, trials, definition = small(demo_world, definition_text)
+    one = dataset(events, trials, definition)
+    for again in (events.clone(), events.reverse(), events.sample(fraction=1.0, shuffle=True, seed=4)):
+        assert record.digest(dataset(again, trials, definition)) == record.digest(one)
+
+
+def test_equal_tables_have_the_same_digest_in_whatever_parts_they_are_read(
+    demo_world: Demo, definition_text: str
+) -> None:
+    events, trials, definition = small(demo_world, definition_text)
+    batches = Source("events", lambda _: events.iter_slices(1_000))
+    assert record.digest(dataset(batches, trials, definition)) == record.digest(dataset(events, trials, definition))
+
+
+def test_one_event_less_has_another_digest(demo_world: Demo, definition_text: str) -> None:
+    events, trials, definition = small(demo_world, definition_text)
+    events = events.unique("message_id", maintain_order=True)
+    last = (pl.col("event") == "session_started") & (pl.col("timestamp") > trials["started_at"].max())
+    place = events.select(last.arg_true()).to_series()[0]
+    fewer = pl.concat([events[:place], events[place + 1 :]])
+    whole, less = (dataset(one, trials, definition) for one in (events, fewer))
+    assert record.digest(whole) != record.digest(less)
+
+
+ONE = {"user_id": "u", "event": "limit_reached", "timestamp": datetime(2026, 3, 2, tzinfo=UTC)}
+CHANGES: list[dict[str, object]] = [
+    {"properties": '{"limit": "b"}'},
+    {"properties": None},
+    {"properties": '{"limit": "a"}', "received_at": datetime(2026, 3, 5, tzinfo=UTC)},
+    {"properties": '{"company_size": 9}', "event": "$identify"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("lead", ["user", "account"])
+def test_whatever_a_row_of_features_depends_on_changes_the_digest(
+    change: dict[str, object], lead: str, rich_definition: str, rich_account_definition: str
+) -> None:
+    """Values that are only told apart, arrivals where they count, and facts that events tell."""
+    definition = parse((rich_definition if lead == "user" else rich_account_definition) + "clock: received_at\n")
+    kinds: dict[str, pl.DataType] = {"received_at": pl.Datetime("us", "UTC"), "properties": pl.String()}
+    base = {**ONE, "properties": '{"limit": "a"}', "received_at": datetime(2026, 3, 2, tzinfo=UTC)}
+    other = {**ONE, "user_id": "x", "properties": '{"company_size": 3}', "event": "$identify", "received_at": None}
+    trials = pl.DataFrame(
+        {"user_id": ["u"], "account_id": ["A"], "started_at": [datetime(2026, 3, 1, tzinfo=UTC)],
+         "converted_at": pl.Series([None], dtype=pl.Datetime("us", "UTC")), "source": ["x"], "email": ["a@b.example"]},
+    )  # fmt: skip
+    earlier = datetime(2026, 3, 1, 7, tzinfo=UTC)
+    before = {**base, "timestamp": earlier, "received_at": earlier}
+    told = {**base, "properties": '{"company_size": 3}', "event": "$identify"}
+    first = told if change.get("event") == "$identify" else base
+    digests = [
+        record.digest(dataset(pl.DataFrame([other, before, row], schema_overrides=kinds), trials, definition))
+        for row in (first, {**first, **change}, dict(first))
+    ]
+    assert digests[0] == digests[2] != digests[1]
+
+
+IN_ANOTHER_PROCESS = """
+from datetime import UTC, datetime
+import sys
+import polars as pl
+from features.dataset import dataset
+from features.definition import parse
+from training import record
+values = ["business", "team", "solo", "enterprise", "none", "x"]
+events = pl.DataFrame({
+    "user_id": "u", "event": "limit_reached", "properties": [f'{{"limit": "{value}"}}' for value in values],
+    "timestamp": [datetime(2026, 3, 2, hour, tzinfo=UTC) for hour in range(len(values))],
+})
+trials = pl.DataFrame({
+    "user_id": ["u"], "account_id": ["A"], "started_at": [datetime(2026, 3, 1, tzinfo=UTC)], "company_size": [3],
+    "source": ["x"], "email": ["a@b.example"],
+    "converted_at": pl.Series([None], dtype=pl.Datetime("us", "UTC")),
+})
+print(record.digest(dataset(events, trials, parse(sys.stdin.read()))))
+"""
+
+
+def test_equal_tables_have_the_same_digest_in_every_process(rich_definition: str) -> None:
+    """Or the same data would look like other data each time it is trained on."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", IN_ANOTHER_PROCESS], input=rich_definition, text=True, capture_output=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)},
+        ).stdout
+        for seed in (1, 2, 3)
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_one_trial_less_has_another_digest(demo_world: Demo, definition_text: str) -> None:
+    events, trials, definition = small(demo_world, definition_text)
+    whole, less = (dataset(events, one, definition) for one in (trials, trials.head(len(trials) - 1)))
+    assert record.digest(whole) != record.digest(less)
+
+
+def test_the_digest_of_accounts_does_not_depend_on_the_order_of_events(
+    demo_world: Demo, rich_account_definition: str
+) -> None:
+    events, trials, definition = small(demo_world, rich_account_definition)
+    one, other = (dataset(frame, trials, definition) for frame in (events, events.reverse()))
+    assert record.digest(one) == record.digest(other)
 
 
 def test_one_value_changed_has_another_digest(history: Dataset) -> None:

@@ -162,7 +162,7 @@ def test_a_refusal_says_why_and_what_was_seen(history: Dataset) -> None:
     page = render_refusal(Refusal("12 mature leads with 0 conversions. Wait for more history."), history)
     words = text_of_page(page)
     assert "12 mature leads with 0 conversions" in words
-    assert f"{len(history.events):,}" in words
+    assert f"{history.n_events:,}" in words
     assert f"{len(history.trials):,}" in words
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +12,7 @@ import pytest
 
 from features.dataset import Dataset
 from features.errors import ArtifactError, InvalidInput, InvalidSetting, NaiveTimestamp
-from features.times import INSTANT
+from features.times import INSTANT, micros
 from serving.scoring.artifact import load
 from training import report, tracking
 from training import run as run_module
@@ -23,8 +23,12 @@ from training.run import Outcome, run
 
 @dataclass(frozen=True)
 class Files:
-    events: Path
-    trials: Path
+    events: str
+    trials: str
+
+
+READ_AT = micros(datetime(2026, 6, 1, tzinfo=UTC))
+"""After all that the demo's events tell of."""
 
 
 def silent(_: str) -> None: ...
@@ -32,7 +36,7 @@ def silent(_: str) -> None: ...
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(*write(simulate(700), tmp_path_factory.mktemp("demo")))
+    return Files(*map(str, write(simulate(700), tmp_path_factory.mktemp("demo"))))
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def done(files: Files, empty_store: Path, definition_path: Path, tmp_path_factor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copyfile(empty_store, home / 'mlflow.db')}")
         patch.chdir(home)
-        outcome = run(files.events, files.trials, definition_path, home / "out", None, None, said.append)
+        outcome = run(files.events, files.trials, definition_path, home / "out", None, None, READ_AT, said.append)
     return Done(outcome, home, said)
 
 
@@ -74,7 +78,7 @@ def again(
     assert trained is not None
     monkeypatch.setattr(run_module, "train", lambda *_: trained)
     monkeypatch.setattr(report, "render", lambda *_: "<p>report</p>")
-    return lambda out: run(files.events, files.trials, definition_path, out, None, None, silent)
+    return lambda out: run(files.events, files.trials, definition_path, out, None, None, READ_AT, silent)
 
 
 def test_a_first_training_registers_and_promotes_its_version(done: Done) -> None:
@@ -163,13 +167,15 @@ def nobody_converts(files: Files, tmp_path: Path) -> Files:
     trials = pl.read_parquet(files.trials).with_columns(converted_at=pl.lit(None, INSTANT))
     events.write_parquet(tmp_path / "events.parquet")
     trials.write_parquet(tmp_path / "trials.parquet")
-    return Files(tmp_path / "events.parquet", tmp_path / "trials.parquet")
+    return Files(str(tmp_path / "events.parquet"), str(tmp_path / "trials.parquet"))
 
 
 def test_a_refusal_is_written_and_logged_and_the_champion_stays(
     nobody_converts: Files, after: Path, definition_path: Path
 ) -> None:
-    outcome = run(nobody_converts.events, nobody_converts.trials, definition_path, after / "out", None, None, silent)
+    outcome = run(
+        nobody_converts.events, nobody_converts.trials, definition_path, after / "out", None, None, READ_AT, silent
+    )
     assert outcome.refusal is not None
     assert (outcome.trained, outcome.number, outcome.verdict.promote) == (None, None, False)
     assert sorted(path.name for path in (after / "out").iterdir()) == [
@@ -200,7 +206,7 @@ def test_a_bare_date_begins_the_test_at_its_first_moment_in_utc(
     monkeypatch.setattr(run_module, "train", watch)
     for text in ("2025-09-01", "2025-09-01T02:00:00+02:00"):
         with pytest.raises(InvalidInput, match="enough"):
-            run(files.events, files.trials, definition_path, workplace / "out", None, text, silent)
+            run(files.events, files.trials, definition_path, workplace / "out", None, text, READ_AT, silent)
     assert seen == [1_756_684_800_000_000] * 2
 
 
@@ -209,13 +215,22 @@ def test_a_start_of_the_test_that_is_no_time_with_a_zone_is_refused(
     files: Files, definition_path: Path, workplace: Path, text: str
 ) -> None:
     with pytest.raises((InvalidInput, NaiveTimestamp), match="--test-from must"):
-        run(files.events, files.trials, definition_path, workplace / "out", None, text, silent)
+        run(files.events, files.trials, definition_path, workplace / "out", None, text, READ_AT, silent)
 
 
 def test_a_definition_that_is_wrong_is_refused_before_anything_is_read_or_written(workplace: Path) -> None:
     (workplace / "pql.yaml").write_text("product: X\n", encoding="utf-8")
     with pytest.raises(InvalidSetting, match=r"pql\.yaml"):
-        run(workplace / "no such file", None, workplace / "pql.yaml", workplace / "out", None, None, silent)
+        run(
+            str(workplace / "no such file"),
+            None,
+            workplace / "pql.yaml",
+            workplace / "out",
+            None,
+            None,
+            READ_AT,
+            silent,
+        )
     assert not (workplace / "out").exists()
 
 
@@ -236,5 +251,76 @@ def test_events_alone_are_enough(files: Files, workplace: Path, monkeypatch: pyt
 
     monkeypatch.setattr(run_module, "train", watch)
     with pytest.raises(InvalidInput, match="enough"):
-        run(files.events, None, workplace / "pql.yaml", workplace / "out", None, None, silent)
+        run(files.events, None, workplace / "pql.yaml", workplace / "out", None, None, READ_AT, silent)
     assert seen == [pl.read_parquet(files.events)["user_id"].n_unique()]
+
+
+def test_rows_that_are_refused_or_set_right_are_told_of_both_tables(
+    files: Files, definition_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, trials = pl.read_parquet(files.events).head(2_000), pl.read_parquet(files.trials)
+    first = pl.int_range(pl.len()) == 0
+    broken = events.with_columns(
+        user_id=pl.when(first).then(pl.lit("")).otherwise("user_id"),
+        received_at=pl.when(first.shift(1)).then(pl.col("timestamp") - timedelta(hours=1)).otherwise("received_at"),
+    )
+    broken.write_parquet(workplace / "events.parquet")
+    trials.with_columns(started_at=pl.when(first).then(None).otherwise("started_at")).write_parquet(
+        workplace / "trials.parquet"
+    )
+    seen: list[Dataset] = []
+
+    def watch(*given: object) -> None:
+        assert isinstance(given[0], Dataset)
+        seen.append(given[0])
+        raise InvalidInput("enough")
+
+    monkeypatch.setattr(run_module, "train", watch)
+    with pytest.raises(InvalidInput, match="enough"):
+        run(
+            str(workplace / "events.parquet"), str(workplace / "trials.parquet"), definition_path, workplace / "out",
+            None, None, READ_AT, silent,
+        )  # fmt: skip
+    (data,) = seen
+    assert [(one.table, one.reason, one.count) for one in data.rejections] == [
+        ("events", "user_id is empty", 1), ("trials", "started_at is empty", 1),
+    ]  # fmt: skip
+    assert data.mended["events dated after their arrival, moved to it"] == 1
+
+
+def test_what_is_dated_after_the_moment_of_reading_is_refused(
+    files: Files, definition_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Dataset] = []
+
+    def watch(*given: object) -> None:
+        assert isinstance(given[0], Dataset)
+        seen.append(given[0])
+        raise InvalidInput("enough")
+
+    monkeypatch.setattr(run_module, "train", watch)
+    times = pl.read_parquet(files.events)["timestamp"]
+    middle = times.sort()[len(times) // 2]
+    with pytest.raises(InvalidInput, match="enough"):
+        run(files.events, files.trials, definition_path, workplace / "out", None, None, micros(middle), silent)
+    (data,) = seen
+    late = {one.reason: one.count for one in data.rejections}
+    assert late["timestamp lies in the future"] == (times > middle + timedelta(minutes=5)).sum()
+    assert late["started_at lies in the future"] > 0
+    assert data.until <= micros(middle) + 300_000_000
+
+
+def test_reading_many_events_gives_signs_of_life(
+    files: Files, definition_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def stop(*_: object) -> None:
+        raise InvalidInput("enough")
+
+    monkeypatch.setattr(run_module, "train", stop)
+    monkeypatch.setattr(run_module, "SHOWN_EVERY", 1_000)
+    with pytest.raises(InvalidInput, match="enough"):
+        run(files.events, files.trials, definition_path, workplace / "out", None, None, READ_AT, said.append)
+    assert said[0] == "reading and checking events and trials"
+    assert [text for text in said if text.startswith("reading events: ") and text.endswith(" so far")]
