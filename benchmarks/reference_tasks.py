@@ -96,7 +96,7 @@ def _everyone(trained: Trained, data: Dataset, moment: int) -> tuple[Ints, Float
     leads, scorer = data.leads, Scorer(trained.artifact)
     which = np.flatnonzero(leads.started_at >= moment)
     as_of = leads.started_at[which] + data.definition.score_at[0]
-    scored = scorer.score_leads(leads, data.logs(scorer.builder), which, as_of)
+    scored = scorer.score(data.rows(scorer.builder, which, as_of))
     won = (leads.converted_at[which] < NEVER).astype(np.int64)
     return won, scored.probabilities, leads.accounts[which]
 
