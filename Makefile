@@ -48,8 +48,14 @@ check: .venv/ready ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## the tables of docs/results.md (needs ../shared/data)
-	$(BIN)/python benchmarks/reference_tasks.py docs/results.md
+bench: .venv/ready build/peers/ready ## the tables of docs/results.md (ranking needs ../shared/data)
+	$(BIN)/python -m benchmarks.reference_tasks docs/results.md
+	$(BIN)/python -m benchmarks.windows --out docs/results.md
+
+build/peers/ready: .venv/ready benchmarks/peers.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/peers
+	$(BIN)/uv pip sync --quiet --python build/peers/bin/python benchmarks/peers.lock
+	touch $@
 
 docs: .venv/ready ## docs/features.md, from pql.yaml
 	$(BIN)/python -m features.catalogue pql.yaml docs/features.md
@@ -66,6 +72,8 @@ lock: ## renew the locks from pyproject.toml
 		--upgrade --extra $$part pyproject.toml -o requirements/$$part.lock; done
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --quiet --upgrade \
 		--extra train --extra serve --extra warehouse --extra dev pyproject.toml -o requirements/dev.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --quiet --upgrade \
+		benchmarks/peers.in -o benchmarks/peers.lock
 
 clean: ## forget what was built, but not what was trained
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

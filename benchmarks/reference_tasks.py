@@ -1,4 +1,4 @@
-"""Ranking on three public data sets against their README's reference: `python benchmarks/reference_tasks.py OUT`.
+"""Ranking on three public data sets against their README's reference: `python -m benchmarks.reference_tasks PAGE`.
 
 Each task is a definition in `examples/` as `pql init` drafts it, with horizon and snapshot day set to the task's.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.results import put
 from features.dataset import Dataset, dataset
 from features.definition import parse
 from features.leads import NEVER
@@ -137,14 +138,10 @@ def _mean_row(scores: list[Score]) -> str:
     return f"| mean | | **{auc:.4f}** | {auc_ref:.4f} | **{ap:.4f}** | {ap_ref:.4f} |"
 
 
-def page(scores: list[Score]) -> str:
-    """Return docs/results.md."""
+def section(scores: list[Score]) -> str:
+    """Return the section of docs/results.md."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("lightgbm", "scikit-learn", "numpy", "polars"))
-    return f"""# Results
-
-Made by `make bench`; `benchmarks/reference_tasks.py` holds the tasks.
-
-## Ranking on public data
+    return f"""## Ranking on public data
 
 Test sets lie after the training data in time, with the label window purged. The reference is the better of untuned
 LightGBM and logistic regression on plain counts, figure by figure. Intervals are from resampling accounts. The
@@ -158,14 +155,14 @@ Python {platform.python_version()}, {platform.machine()}; {packages}.
 
 
 def main(out: Path) -> None:
-    """Run every task and write the page."""
+    """Run every task and write the section."""
     if not DATA.exists():
         sys.exit(f"{DATA} is not here; the public data sets are needed for this benchmark.")
     scores = []
     for task in TASKS:
         scores.append(run(task))
         print(_row(scores[-1]), flush=True)
-    out.write_text(page(scores), encoding="utf-8")
+    put(out, section(scores))
     print(_mean_row(scores))
 
 

@@ -48,6 +48,7 @@ class Findings:
     costs : of every side on the workload
     start : our cost on next to nothing, which is what loading the program costs
     sizes : our cost on the smaller and the larger workload
+    streamed : our cost on the larger one where its rows are made part by part and not kept
     featuretools : its cost on a sample and the sample's rows, None where it was not measured
     one_lead : microseconds
     """
@@ -58,6 +59,7 @@ class Findings:
     costs: Mapping[str, Cost]
     start: Cost
     sizes: Mapping[Work, Cost]
+    streamed: Cost
     featuretools: tuple[Cost, int] | None
     one_lead: float
 
@@ -165,8 +167,10 @@ def _lines(found: Findings) -> Iterator[str]:
     for side, cost in found.costs.items():
         yield _line(WORDS[side], cost, None if side == "polars_floor" else found.work.n_rows)
     for work, cost in found.sizes.items():
-        how = ", part by part" if work.n_events > found.work.n_events else ""
-        yield _line(f"this project, {_count(work.n_events)} events, {work.n_rows:,} rows{how}", cost, work.n_rows)
+        yield _line(f"this project, {_count(work.n_events)} events, {work.n_rows:,} rows", cost, work.n_rows)
+    large = max(found.sizes, key=lambda work: work.n_events)
+    what = f"this project, {_count(large.n_events)} events, rows made part by part and not kept"
+    yield _line(what, found.streamed, large.n_rows)
     if found.featuretools:
         cost, rows = found.featuretools
         yield _line(f"Featuretools, {rows:,} of the rows", cost, rows)

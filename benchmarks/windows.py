@@ -1,4 +1,4 @@
-"""Feature windows against their peers, as processes side by side: `python -m benchmarks.windows --out SECTION.md`.
+"""Feature windows against their peers, as processes side by side: `python -m benchmarks.windows --out PAGE.md`.
 
 Every side reads the same Parquet files and ends with the same rows in memory, which are compared before anything is timed.
 A side's cost is the CPU time of its whole process, imports and reading included; the cheapest of its runs counts.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.results import put
 from benchmarks.window_reference import reference_rows
 from benchmarks.window_report import Cost, Findings, section
 from benchmarks.window_work import ROOT, Work, make
@@ -118,8 +119,9 @@ def find(n_events: int, n_trials: int, repeats: int, users: int) -> Findings:
     one_lead = [sys.executable, "-m", "benchmarks.window_ours", "one_lead"]
     micros = min(float(run(one_lead, environment(OURS))[1].split()[-1]) for _ in range(repeats))
     # The smallest that makes sense stands for what our program costs at any size.
-    sizes = {make(1000, 10): OURS, small: OURS, large: STREAMED}
-    tiny, *ours = (Cost.best(timed(size, [side], repeats)[side]) for size, side in sizes.items())
+    sizes = (make(1000, 10), small, large)
+    tiny, *ours = (Cost.best(timed(size, [OURS], repeats)[OURS]) for size in sizes)
+    streamed = Cost.best(timed(large, [STREAMED], repeats)[STREAMED])
     best = {side: Cost.best(runs) for side, runs in costs.items()}
     return Findings(
         work,
@@ -128,6 +130,7 @@ def find(n_events: int, n_trials: int, repeats: int, users: int) -> Findings:
         best,
         tiny,
         dict(zip((small, large), ours, strict=True)),
+        streamed,
         featuretools(work, users),
         micros,
     )
@@ -136,18 +139,18 @@ def find(n_events: int, n_trials: int, repeats: int, users: int) -> Findings:
 def main() -> None:
     """Run everything and write the section; see `--help`.
 
-    Featuretools needs packages older than ours: `uv venv build/peers`, then
-    `uv pip sync --python build/peers/bin/python benchmarks/peers.lock`. Without them its line says that it was not measured.
+    Featuretools needs packages older than ours, which `make bench` puts into build/peers. Without them its line says that it was
+    not measured.
     """
     parser = argparse.ArgumentParser(description="Measure feature windows against their peers.")
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--featuretools-users", type=int, default=200, help="0 leaves Featuretools out")
-    parser.add_argument("--out", type=Path, required=True, help="the Markdown file to write")
+    parser.add_argument("--out", type=Path, required=True, help="the Markdown file to write the section into")
     asked = parser.parse_args()
     text = section(find(asked.events, asked.trials, asked.repeats, asked.featuretools_users))
-    asked.out.write_text(text, encoding="utf-8")
+    put(asked.out, text)
     print(text)
 
 

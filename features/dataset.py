@@ -81,8 +81,9 @@ class History:
         by_account = self.reader.definition.lead == "account"
         own = _only(everyone if by_account else self.own.part(p), places)
         who = pl.Series(leads.ids, dtype=pl.String).hash().reinterpret(signed=True).to_numpy()
-        logs = build_logs(own, everyone, len(leads), n_accounts, who, self.reader.vocabulary)
-        return logs if clock == "received_at" else logs.known_by_time()
+        by_arrival = clock == "received_at"
+        logs = build_logs(own, everyone, len(leads), n_accounts, who, self.reader.vocabulary, by_arrival=by_arrival)
+        return logs if by_arrival else logs.known_by_time()
 
 
 def _only(events: Events, places: Ints) -> Events:
@@ -102,6 +103,7 @@ class Dataset:
 
     Attributes
     ----------
+    rules : the definition, and when the data was read
     source : where the events come from; they are read again only where another definition asks for them
     trials, users : the canonical trials, one row per lead and one per user; the same where users are the leads
     derived : whether the events told the trials, because no table was given
@@ -112,7 +114,7 @@ class Dataset:
     survey : what the events tell as a whole: how many there were, how late they came
     """
 
-    definition: Definition
+    rules: EventRules
     source: Source
     trials: pl.DataFrame
     users: pl.DataFrame
@@ -123,6 +125,10 @@ class Dataset:
     survey: Survey
     history: History
     derived: bool = False
+
+    @property
+    def definition(self) -> Definition:
+        return self.rules.definition
 
     @property
     def n_events(self) -> int:
@@ -192,14 +198,15 @@ class Dataset:
             return self
         survey = Survey(Wanted({}, frozenset(trait.source for trait in definition.traits)))
         history = History.of(Reader(self.history.reader.roster, definition))
-        _read(self.source, EventRules(definition), Sieve("events"), survey, history, _silent)
+        rules = replace(self.rules, definition=definition)
+        _read(self.source, rules, Sieve("events"), survey, history, _silent)
         history.add(history.reader.trial_events(self.users))
         told = [trait.source for trait in definition.traits if self.derived or survey.knows(trait.source)]
         need("trials", self.trials, tuple(t.source for t in definition.traits if t.source not in told))
         absent = [name for name in dict.fromkeys(told) if name not in self.trials.columns]
         trials = self.trials.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
         leads = _leads(trials, self.users, self.history.reader.roster, survey, definition)
-        return replace(self, definition=definition, trials=trials, leads=leads, survey=survey, history=history)
+        return replace(self, rules=rules, trials=trials, leads=leads, survey=survey, history=history)
 
 
 def dataset(
@@ -221,17 +228,8 @@ def dataset(
     """
     source = events if isinstance(events, Source) else Source.of(events)
     rules, sieve, trials_sieve = EventRules(definition, read_at), Sieve("events"), trials_sieve or Sieve("trials")
-    survey = Survey(wanted(definition, None if trials is None else trials.columns))
-    if trials is None:
-        # Which user is whose lead is only known once all events have been seen, so they are read twice.
-        _read(source, rules, sieve, survey, None, progress)
-        table = derive_trials(survey, definition)
-        history = History.of(Reader(Roster.of(without_excluded(table, survey, definition)), definition))
-        _read(source, rules, Sieve("events"), None, history, progress)
-    else:
-        history = History.of(Reader(Roster.of(_named(trials, definition)), definition))
-        _read(source, rules, sieve, survey, history, progress)
-    users = clean_trials(table if trials is None else trials, survey, definition, trials_sieve, read_at)
+    survey, history, raw = _read_all(source, trials, rules, sieve, progress)
+    users = clean_trials(raw, survey, definition, trials_sieve, read_at)
     if definition.lead == "account":
         users = _refuse_homonyms(users, trials_sieve)
     history.add(history.reader.trial_events(users))
@@ -241,20 +239,31 @@ def dataset(
     trials_sieve.mended.update(_unread(users, survey, definition))
     table = _accounts(users, history.reader.roster) if definition.lead == "account" else users
     leads = _leads(table, users, history.reader.roster, survey, definition)
-    rejections = (*sieve, *trials_sieve)
+    rejections, mended = (*sieve, *trials_sieve), sieve.mended + trials_sieve.mended
     return Dataset(
-        definition,
-        source,
-        table,
-        users,
-        leads,
-        until,
-        rejections,
-        sieve.mended + trials_sieve.mended,
-        survey,
-        history,
-        trials is None,
+        rules, source, table, users, leads, until, rejections, mended, survey, history, derived=trials is None
     )
+
+
+def _read_all(
+    source: Source, trials: pl.DataFrame | None, rules: EventRules, sieve: Sieve, progress: Progress
+) -> tuple[Survey, History, pl.DataFrame]:
+    """Return what the events tell as a whole, what happened, and the raw trials, which events tell where none are given."""
+    definition = rules.definition
+    survey = Survey(wanted(definition, None if trials is None else trials.columns))
+    if trials is None:
+        _read(source, rules, sieve, survey, None, progress)
+        trials = named = derive_trials(survey, definition)
+    else:
+        named = _named(trials, definition)
+        history = History.of(Reader(Roster.of(named), definition))
+        _read(source, rules, sieve, survey, history, progress)
+        if len(without_excluded(named, survey, definition)) == len(named):
+            return survey, history, trials
+    # Who is whose lead, or nobody's customer, was only known once all events had been seen, so they are read again.
+    history = History.of(Reader(Roster.of(without_excluded(named, survey, definition)), definition))
+    _read(source, rules, Sieve("events"), None, history, progress)
+    return survey, history, trials
 
 
 def _read(

@@ -35,11 +35,15 @@ class Logs:
         return Logs(lead, account, self.users)
 
 
-def build_logs(own: Events, everyone: Events, n_leads: int, n_accounts: int, who: Ints, vocabulary: Vocabulary) -> Logs:
+def build_logs(
+    own: Events, everyone: Events, n_leads: int, n_accounts: int, who: Ints, vocabulary: Vocabulary, *,
+    by_arrival: bool = True,
+) -> Logs:  # fmt: skip
     """Return the logs of leads (`own`) and of their accounts (`everyone`), each event once and in order.
 
     `who` holds each lead's own code in the events' row of users: int64 array of shape (n_leads,). Where every lead is an
-    account of the same number and nobody else did anything, `own` may be `everyone` itself.
+    account of the same number and nobody else did anything, `own` may be `everyone` itself. `by_arrival` says which of an
+    event's repetitions counts, see `features.windows.group`.
     """
     same = own is everyone
     everyone, users = _numbered(everyone, vocabulary)
@@ -47,8 +51,9 @@ def build_logs(own: Events, everyone: Events, n_leads: int, n_accounts: int, who
     there = place < len(users)
     there[there] = users[place[there]] == who[there]
     codes = np.where(there, place, NOBODY).astype(np.int64)
-    account = group(everyone, n_accounts)
-    return Logs(account if same else group(_numbered(own, vocabulary)[0], n_leads), account, codes)
+    account = group(everyone, n_accounts, by_arrival=by_arrival)
+    lead = account if same else group(_numbered(own, vocabulary)[0], n_leads, by_arrival=by_arrival)
+    return Logs(lead, account, codes)
 
 
 def _numbered(events: Events, vocabulary: Vocabulary) -> tuple[Events, Ints]:

@@ -161,7 +161,7 @@ def _keys(table: pl.DataFrame, kinds: Small, group: str) -> Ints | None:
     keys = kinds.astype(np.int64) << 1
     for seed, name in said:
         # Nothing said adds nothing, so that a table that never says it has the same keys.
-        hashes = pl.when(pl.col(name).is_not_null()).then(pl.col(name).hash(seed)).otherwise(0)
+        hashes = pl.when(pl.col(name).is_not_null() & (pl.col(name) != "{}")).then(pl.col(name).hash(seed)).otherwise(0)
         keys ^= table.select(hashes.cast(pl.UInt64).reinterpret(signed=True)).to_series().to_numpy()
     keys &= ~1
     if named:

@@ -40,7 +40,7 @@ def counting_order(parts, offsets):
     return order
 
 
-def order_by_group(groups, times, known, kinds, keys, numbers, codes, offsets):
+def order_by_group(groups, times, known, kinds, keys, numbers, codes, offsets, by_arrival):
     """Return the order that puts events by group, time, kind and properties, each once, and fill `offsets` (n_groups + 1).
 
     A stable counting sort by group comes first; events mostly arrive in time order, so few have to be moved after it.
@@ -58,7 +58,7 @@ def order_by_group(groups, times, known, kinds, keys, numbers, codes, offsets):
         low, high = offsets[g], offsets[g + 1]
         part, at = order[low:high], sorted_times[low:high]
         if settle(part, at, known, kinds, numbers, codes) or len(keys) > 0:
-            forget_repeated(part, at, known, kinds, keys, slots, stamps, g)
+            forget_repeated(part, at, known, kinds, keys, slots, stamps, g, by_arrival)
         # Groups only move to the left, so nothing that is still to be read is written over.
         offsets[g] = kept
         for k in range(len(part)):
@@ -113,8 +113,8 @@ def settle_ties(part, known, kinds, numbers, codes):
 
 
 @njit
-def forget_repeated(part, at, known, kinds, keys, slots, stamps, stamp):
-    """Put -1 in the place of every event that repeats another, keeping the one that arrived first, then the earliest.
+def forget_repeated(part, at, known, kinds, keys, slots, stamps, stamp, by_arrival):
+    """Put -1 in the place of every event that repeats another, keeping the first to arrive, or else the earliest.
 
     The events seen so far lie in a hash table of open addresses (`slots`, valid where `stamps` holds `stamp`).
     """
@@ -129,7 +129,7 @@ def forget_repeated(part, at, known, kinds, keys, slots, stamps, stamp):
             h = (h + 1) & mask
         if stamps[h] != stamp:
             stamps[h], slots[h] = stamp, k
-        elif known[part[k]] < known[part[slots[h]]]:
+        elif (by_arrival or at[k] == at[slots[h]]) and known[part[k]] < known[part[slots[h]]]:
             part[slots[h]] = -1
             slots[h] = k
         else:

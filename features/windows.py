@@ -173,16 +173,17 @@ class Plan:
         return len(self.reach)
 
 
-def group(events: Events, n_groups: int) -> EventLog:
+def group(events: Events, n_groups: int, *, by_arrival: bool = True) -> EventLog:
     """Return the log of events given in any order; the result does not depend on that order.
 
     Events at one instant are put in order of kind, numbers and codes, so that sums add up in the same order whatever
-    the file's order was. An event that is there more than once counts once: the one that arrived first.
+    the file's order was. An event that is there more than once counts once: the one that arrived first and of those the earliest,
+    or without `by_arrival` the earliest and of those the one that arrived first.
     """
     offsets = np.zeros(n_groups + 1, np.int64)
     keys = np.empty(0, np.int64) if events.keys is None else events.keys
     order = _compiled("order_by_group")(
-        events.group, events.times, events.known, events.kinds, keys, events.numbers, events.codes, offsets
+        events.group, events.times, events.known, events.kinds, keys, events.numbers, events.codes, offsets, by_arrival
     )
     times = events.times[order]
     known = times if events.known is events.times else events.known[order]

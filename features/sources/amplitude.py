@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 from features.sources.files import Text
-from features.sources.identity import Vendor, as_utc, link_frame
+from features.sources.identity import Vendor, link_frame, utc_texts
 from features.sources.lines import json_texts, texts_of
 from features.sources.source import Source
 
@@ -57,11 +57,7 @@ def _visitors(events: list[Event]) -> tuple[list[str | None], list[str | None]]:
 
 def _times(events: list[Event]) -> tuple[pl.Series, pl.Series]:
     received = [event.server_received_time or event.server_upload_time for event in events]
-    times = pl.DataFrame(
-        {"timestamp": [event.event_time for event in events], "received_at": received},
-        schema={"timestamp": pl.String, "received_at": pl.String},
-    ).select(as_utc("timestamp"), as_utc("received_at"))
-    return times["timestamp"], times["received_at"]
+    return utc_texts([event.event_time for event in events], received)
 
 
 def _links(events: list[Event]) -> pl.DataFrame:

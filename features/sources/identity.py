@@ -172,8 +172,14 @@ def moments(frame: pl.DataFrame, column: str) -> pl.Series:
     return instants(frame.select(column), column, "UTC")[column]
 
 
-def as_utc(column: str) -> pl.Expr:
-    """Return times that a vendor writes in UTC without saying so as ISO texts that say it."""
+def utc_texts(happened: Sequence[str | None], received: Sequence[str | None]) -> tuple[pl.Series, pl.Series]:
+    """Return both times of events whose vendor writes UTC without saying so, as ISO texts that say it."""
+    schema = {"timestamp": pl.String, "received_at": pl.String}
+    times = pl.DataFrame({"timestamp": happened, "received_at": received}, schema=schema).select(map(_as_utc, schema))
+    return times["timestamp"], times["received_at"]
+
+
+def _as_utc(column: str) -> pl.Expr:
     text = pl.col(column)
     naive = text.str.contains(r"^\d{4}-\d\d-\d\d[T ]") & ~text.str.slice(11).str.contains("[Zz+-]")
     return pl.when(naive).then(text.str.replace(" ", "T", literal=True) + "Z").otherwise(text).alias(column)

@@ -21,7 +21,7 @@ import polars as pl
 
 from features.rejections import Sieve
 from features.sources.files import Text, parquet_frames
-from features.sources.identity import Vendor, as_utc, link_frame
+from features.sources.identity import Vendor, link_frame, utc_texts
 from features.sources.lines import NOT_JSON, json_records, json_texts, texts_of
 from features.sources.source import Source
 
@@ -97,11 +97,7 @@ def _opened(row: Exported) -> Event:
 def _times(events: Sequence[Event]) -> tuple[pl.Series, pl.Series]:
     rows = [event.row for event in events]
     received = [row.created_at or row.inserted_at or row.batch_inserted_at for row in rows]
-    times = pl.DataFrame(
-        {"timestamp": [row.timestamp for row in rows], "received_at": received},
-        schema={"timestamp": pl.String, "received_at": pl.String},
-    ).select(as_utc("timestamp"), as_utc("received_at"))
-    return times["timestamp"], times["received_at"]
+    return utc_texts([row.timestamp for row in rows], received)
 
 
 def _links(events: list[Event]) -> pl.DataFrame:

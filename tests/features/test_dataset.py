@@ -291,6 +291,19 @@ def test_what_an_excluded_user_did_counts_for_an_account_only_where_it_names_one
     assert (found["a"]["team_count"], found["a"]["team_distinct_user"]) == (2, 2)
 
 
+@pytest.mark.parametrize("by", ["table", "event"])
+def test_how_an_address_is_told_does_not_decide_what_an_excluded_user_counts_for(by: str) -> None:
+    rest = "  - {name: email, type: email_domain}\nexclude: {email_domains: [own.example]}\n"
+    definition = parse(TEXT.replace("LEAD", "user") + rest)
+    address = "x@own.example"
+    fact: dict[str, object] = {"user_id": "bot", "event": "$identify", "properties": f'{{"email": "{address}"}}'}
+    happened = told({}, {"user_id": "bot"}, *([fact] if by == "event" else []))
+    table = trials(("a", "A"), ("bot", "A"), **({"email": [None, address]} if by == "table" else {}))
+    data = dataset(happened, table, definition)
+    assert data.leads.ids == ["a"]
+    assert counted(data)["a"]["team_count"] == 1
+
+
 @pytest.mark.parametrize("homes", [("A", "B"), ("A", None), ("A", "A")])
 def test_the_order_of_contradicting_trial_rows_changes_nothing(homes: tuple[str, str | None]) -> None:
     acted = events(("x", None, "acted", 1), ("a", None, "acted", 1), ("b", None, "acted", 1))
@@ -352,10 +365,15 @@ def test_identical_rows_without_message_id_count_once_whenever_they_arrived() ->
 
 
 @pytest.mark.parametrize(
-    "other", [{"timestamp": START + DAY + timedelta(microseconds=1)}, {"properties": "{}"}, {"message_id": "m"}]
+    "other",
+    [{"timestamp": START + DAY + timedelta(microseconds=1)}, {"properties": '{"x": 1}'}, {"message_id": "m"}],
 )
 def test_rows_that_differ_in_anything_said_are_two_events(other: Mapping[str, object]) -> None:
     assert times_counted({}, other) == (2, 2)
+
+
+def test_empty_properties_say_as_little_as_none() -> None:
+    assert times_counted({}, {"properties": "{}"}) == (1, 1)
 
 
 def test_rows_that_differ_in_their_event_their_user_or_their_account_are_two_events() -> None:
@@ -374,14 +392,25 @@ def test_blank_message_ids_do_not_make_all_events_one(blank: str) -> None:
 ARRIVES = parse(TEXT.replace("LEAD", "user").replace("windows: [60d]", "windows: [1d, 60d]"))
 
 
-def test_of_a_repeated_message_the_first_to_arrive_counts_and_then_the_earliest() -> None:
+@pytest.mark.parametrize("clock", ["timestamp", "received_at"])
+def test_of_a_repeated_message_the_earliest_counts_or_by_arrival_the_first_to_arrive(clock: str) -> None:
     late: Mapping[str, object] = {"message_id": "m", "timestamp": START + 9.5 * DAY, "received_at": START + 9.6 * DAY}
     early: Mapping[str, object] = {"message_id": "m", "timestamp": START + 2 * DAY, "received_at": START + 9.7 * DAY}
-    recent = "own_count_1d"
-    for rows, expected in (((late, early), 1), ((late, {**early, "received_at": late["received_at"]}), 0)):
+    together = {**early, "received_at": late["received_at"]}
+    definition = ARRIVES.model_copy(update={"clock": clock})
+    for rows, recent in (((late, early), int(clock == "received_at")), ((late, together), 0)):
         for ordered in (rows, rows[::-1]):
-            found = counted(dataset(told(*ordered), trials(("a", "A")), ARRIVES))["a"]
-            assert (found["own_count"], found[recent]) == (1, expected)
+            found = counted(dataset(told(*ordered), trials(("a", "A")), definition))["a"]
+            assert (found["own_count"], found["own_count_1d"]) == (1, recent)
+
+
+def test_a_repetition_that_is_still_to_arrive_does_not_show() -> None:
+    late: Mapping[str, object] = {"message_id": "m", "timestamp": START + 9.5 * DAY, "received_at": START + 9.6 * DAY}
+    early: Mapping[str, object] = {"message_id": "m", "timestamp": START + 2 * DAY, "received_at": START + 9.7 * DAY}
+    by_time = dataset(told(late, early), trials(("a", "A")), ARRIVES)
+    assert counted(by_time, micros(START + 5 * DAY))["a"]["own_count"] == 1
+    by_arrival = dataset(told(late, early), trials(("a", "A")), ARRIVES.model_copy(update={"clock": "received_at"}))
+    assert counted(by_arrival, micros(START + 9.65 * DAY))["a"]["own_count_1d"] == 1
 
 
 def test_one_event_in_batches_that_say_other_things_is_one_event() -> None:
@@ -620,10 +649,37 @@ def test_by_arrival_rows_are_those_of_the_events_that_had_arrived(
     happened, arrived = (frame.filter(~pl.col("event").is_in(facts)) for frame in (happened, arrived))
     if not len(happened):
         return
-    by_arrival, by_time = dataset(happened, table, WIDE), dataset(arrived, table, WIDE)
-    builder, n = FeatureBuilder(WIDE, {}), len(by_time.leads)
+    builder = FeatureBuilder(WIDE, {})
+
+    def rows(frame: pl.DataFrame, clock: str) -> bytes:
+        data = dataset(frame, table, WIDE)
+        n = len(data.leads)
+        return data.rows(builder, np.arange(n), np.full(n, micros(moment)), clock).tobytes()
+
+    assert rows(happened, "received_at") == rows(arrived, "received_at")
+    # Which copy of a repeated message counts is up to the clock; without any, what had arrived is all that there is.
+    happened, arrived = (frame.with_columns(message_id=pl.lit(None, pl.String)) for frame in (happened, arrived))
+    assert rows(happened, "received_at") == rows(arrived, "timestamp")
+
+
+@settings(max_examples=60)
+@given(tables(), st.integers(0, 30))
+def test_by_time_rows_are_those_of_the_events_before_whatever_is_repeated_later(
+    drawn: tuple[pl.DataFrame, pl.DataFrame | None], half_day: int
+) -> None:
+    happened, table = drawn
+    table = trials(("u0", None), ("u1", "A")) if table is None else table
+    # What is dated after its arrival is another event before it is set right; that is not what this is about.
+    happened = happened.filter((pl.col("received_at") >= pl.col("timestamp")).fill_null(value=True))
+    happened = happened.filter(~pl.col("event").is_in(["$identify", "$group"]))
+    if not len(happened):
+        return
+    moment = START + half_day * DAY / 2
+    before = pl.concat([happened.filter(pl.col("timestamp") < moment), told({"user_id": "nobody", "event": "unread"})])
+    whole, earlier = dataset(happened, table, WIDE), dataset(before, table, WIDE)
+    builder, n = FeatureBuilder(WIDE, {}), len(whole.leads)
     asked = (builder, np.arange(n), np.full(n, micros(moment)))
-    assert by_arrival.rows(*asked, clock="received_at").tobytes() == by_time.rows(*asked, clock="timestamp").tobytes()
+    assert whole.rows(*asked).tobytes() == earlier.rows(*asked).tobytes()
 
 
 def test_the_definitions_clock_is_the_one_where_none_is_named() -> None:
@@ -781,6 +837,12 @@ def test_under_another_definition_the_trials_and_their_outcomes_stay() -> None:
     other = data.under(OTHER)
     assert other.leads.converted_at.tolist() == [micros(START + 3 * DAY)]
     assert (other.until, other.rejections, other.n_events) == (data.until, data.rejections, data.n_events)
+
+
+def test_under_another_definition_the_future_is_still_refused() -> None:
+    happened = told({}, {"event": "done", "timestamp": START + 20 * DAY})
+    there = dataset(happened, trials(("a", None)), BY_USER, micros(START + 9 * DAY)).under(OTHER)
+    assert counted(there, micros(START + 21 * DAY))["a"]["doing_count_7d"] == 0
 
 
 def test_a_definition_with_a_trait_that_the_data_lacks_cannot_read_it() -> None:

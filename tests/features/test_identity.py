@@ -14,11 +14,11 @@ from features.sources.identity import (
     NEVER_IDENTIFIED,
     ROW_SCHEMA,
     Links,
-    as_utc,
     attributed,
     link_frame,
     links,
     moments,
+    utc_texts,
 )
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -223,7 +223,8 @@ def test_texts_that_no_link_touches_are_not_rewritten() -> None:
     ],
 )
 def test_times_that_a_vendor_writes_in_utc_say_so(text: str | None, utc: str | None) -> None:
-    assert pl.DataFrame({"t": [text]}, schema={"t": pl.String}).select(as_utc("t"))["t"].to_list() == [utc]
+    happened, received = utc_texts([text], [text])
+    assert happened.to_list() == received.to_list() == [utc]
 
 
 def test_links_of_nothing_answer_nothing() -> None:

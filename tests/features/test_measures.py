@@ -176,10 +176,10 @@ def teams_of(act: Act, trials: Sequence[Trial]) -> list[tuple[str, str]]:
     return [("account", act.account), *(home for home in homes if home[0] == "user")]
 
 
-def once(acts: Sequence[Act]) -> list[Act]:
-    """Each event once: the copy that arrived first and, of those, happened first."""
+def once(acts: Sequence[Act], clock: str) -> list[Act]:
+    """Each event once: the earliest copy, or by arrival the one that arrived first."""
     kept: dict[object, Act] = {}
-    for act in sorted(acts, key=lambda act: (act.known, act.at)):
+    for act in sorted(acts, key=lambda act: (act.at, act.known) if clock == "timestamp" else (act.known, act.at)):
         row = (act.event, act.account, act.at, act.said)
         kept.setdefault((act.user, row if act.message is None else act.message), act)
     return list(kept.values())
@@ -312,7 +312,7 @@ def expected(definition: Told, lead: Lead, as_of: int, own: list[Act], everyone:
     clock = definition.get("clock", "timestamp")
     for signal in definition["signals"]:
         scope = signal.get("scope", "lead")
-        logged = once(read_by_any(everyone if scope == "account" else own, definition))
+        logged = once(read_by_any(everyone if scope == "account" else own, definition), clock)
         past = [act for act in logged if act.at < as_of and (clock == "timestamp" or act.known < as_of)]
         mine = [act for act in past if belongs(act, signal)]
         rivals = [one for one in definition["signals"] if one.get("scope", "lead") == scope]
@@ -763,11 +763,12 @@ def test_numbers_of_more_than_ten_to_the_fifteenth_are_no_numbers() -> None:
     assert lead_row(["sum(p)", "mean(p)"], acts) == {"sum_p_7d": 1e15 + 5, "mean_p_7d": (1e15 + 5) / 4}
 
 
-def test_a_message_counts_as_it_arrived_first() -> None:
+@pytest.mark.parametrize(("clock", "counts"), [("timestamp", 2), ("received_at", 1)])
+def test_a_message_counts_as_the_earliest_or_by_arrival_as_it_arrived_first(clock: str, counts: int) -> None:
     first = Act("u1", "act", NOON - 5, None, '{"p": 1}', "m", NOON - 3)
     second = Act("u1", "act", NOON - 6, None, '{"p": 2}', "m", NOON - 2)
     for acts in ([first, second], [second, first]):
-        assert lead_row(["sum(p)", "count"], acts) == {"sum_p_7d": 1, "count_7d": 1}
+        assert lead_row(["sum(p)", "count"], acts, clock=clock) == {"sum_p_7d": counts, "count_7d": 1}
 
 
 def test_a_message_that_arrived_twice_at_once_counts_as_it_happened_first() -> None:

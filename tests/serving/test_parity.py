@@ -258,6 +258,14 @@ def test_a_trait_that_was_told_several_times_is_sent_as_it_was_at_the_moment(odd
     assert [log.value(place, micros(AS_OF) + hours * DAY // 24) for hours in (-101, -99, -49, 2)] == [None, 4, 700, 8]
 
 
+def test_properties_that_are_empty_and_none_at_all_make_two_events_both_ways(odd_model: Scorer) -> None:
+    happened = [{**FULL, "properties": None}, {**FULL, "properties": {}}]
+    data = read_for(odd_model, *(given := tables(happened, LEAD)))
+    (row,) = [one for one in score_open(odd_model, data, micros(AS_OF), REASONS).to_dicts() if one["lead_id"] == "u"]
+    (result,) = over_http(odd_model, [request_of(happened, given[1], data)], micros(AS_OF))
+    assert_same(row, result, odd_model)
+
+
 @settings(max_examples=150)
 @given(worlds())
 @example(([FULL, {**FULL, "hours": -2}, {**FULL, "hours": -3}], LEAD))
