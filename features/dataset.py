@@ -149,8 +149,13 @@ class Dataset:
     ) -> Floats:
         """Return the feature rows of leads `which` at moments `as_of`: float64 array of shape (n, n_columns).
 
-        `builder` must read events as this data's definition does.
+        Raises
+        ------
+        ValueError
+            Where `builder` reads events in another way than this data's definition does; see `under`.
         """
+        if builder.vocabulary != self.history.reader.vocabulary:
+            raise ValueError("the builder must be of the definition that the data was read by")
         out = np.empty((len(which), len(builder.columns)))
         done = 0
         for p, rows in self._by_part(which):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from features.errors import InvalidInput
 from features.rejections import Sieve
 
 BATCH_ROWS = 500_000
@@ -28,8 +29,17 @@ class Source:
     read: Callable[[Sieve], Iterator[pl.DataFrame]]
 
     def table(self, sieve: Sieve) -> pl.DataFrame:
-        """Return all rows at once; columns that a batch lacks are null there."""
-        return pl.concat(list(self.read(sieve)), how="diagonal_relaxed")
+        """Return all rows at once; columns that a batch lacks are null there.
+
+        Raises
+        ------
+        InvalidInput
+            Where there are rows, but none that could be read.
+        """
+        frame = pl.concat(list(self.read(sieve)), how="diagonal_relaxed")
+        if not len(frame) and sieve.total:
+            raise InvalidInput(f"{sieve.table}: no usable row. {' '.join(map(str, sieve))}", hint="Mend the export.")
+        return frame
 
     @classmethod
     def of(cls, frame: pl.DataFrame, name: str = "events") -> Source:

@@ -964,3 +964,10 @@ def test_an_account_begins_with_its_first_user_and_is_over_when_all_are(
         assert got[name]["closed_at"] == (None if None in closed else max(closed))  # type: ignore[type-var]
         assert got[name]["converted_at"] == min((at for at in won if at is not None), default=None)  # type: ignore[type-var]
         assert got[name]["size"] == next((row["size"] for row in by_start if row["size"] is not None), None)
+
+
+def test_a_builder_that_reads_events_in_another_way_is_refused() -> None:
+    data = dataset(events(("a", None, "acted", 1)), trials(("a", None)), BY_USER)
+    other = parse(TEXT.replace("LEAD", "user").replace("events: [acted]", "events: [acted, x]"))
+    with pytest.raises(ValueError, match="the builder must be of the definition that the data was read by"):
+        data.rows(FeatureBuilder(other, {}), np.zeros(1, np.int64), np.array([NOW]))

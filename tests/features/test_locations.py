@@ -290,9 +290,10 @@ def test_a_torn_gzip_keeps_what_lies_before_the_tear(tmp_path: Path) -> None:
     assert [(rejection.reason, rejection.count) for rejection in sieve] == [(TORN, 1)]
 
 
-def test_a_file_of_nothing_but_broken_lines_has_no_rows(tmp_path: Path) -> None:
+def test_a_file_of_nothing_but_broken_lines_says_what_is_wrong_with_them(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a":\n{"b":\n')
     sieve = Sieve("events")
-    assert len(open_source(str(path)).table(sieve)) == 0
+    with pytest.raises(InvalidInput, match=r"events: no usable row\. events: 2 row\(s\) refused: not JSON"):
+        open_source(str(path)).table(sieve)
     assert sieve.total == 2
