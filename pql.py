@@ -149,7 +149,7 @@ def train(
         "version": trained and trained.artifact.version,
         "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
         "figures": figures(trained) if trained else {}, "rejections": [str(one) for one in outcome.rejections],
-        "mended": dict(outcome.mended),
+        "set_right": dict(outcome.set_right),
     }  # fmt: skip
     say(facts, summary(outcome), as_json=as_json)
     if outcome.refusal is not None:
@@ -199,7 +199,7 @@ def score(
         "pqls": pqls,
         "as_of": leads["as_of"][0].isoformat(),
         "rejections": refused,
-        "mended": dict(read.mended),
+        "set_right": read.set_right,
     }
     lines = [
         f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}",

@@ -6,7 +6,7 @@ Events are read once, batch by batch, and put aside part by part; only one part 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,18 +16,18 @@ import polars as pl
 from features.definition import Definition
 from features.errors import InvalidInput
 from features.events import EventRules, as_texts, need, or_null
+from features.history import History
 from features.leads import NEVER, Leads
-from features.logs import Logs, build_logs
+from features.logs import Logs
 from features.matrix import FeatureBuilder
 from features.rejections import Rejection, Sieve
 from features.roster import Reader, Roster
 from features.sources.source import Source
-from features.spool import Spool
 from features.survey import STRAY_DAYS, Survey, Wanted, wanted
 from features.times import INSTANT
 from features.trait_history import trait_logs
 from features.trials import TRIAL_TIMES, clean_trials, derive_trials, without_excluded
-from features.windows import Events, Floats, Ints
+from features.windows import Floats, Ints
 
 Progress = Callable[[int, int], None]
 
@@ -46,55 +46,6 @@ class Part:
     numbers: Ints
     leads: Leads
     logs: Logs
-
-
-@dataclass(frozen=True)
-class History:
-    """What happened, as one definition reads it, put aside part by part."""
-
-    reader: Reader
-    own: Spool
-    everyone: Spool
-
-    @classmethod
-    def of(cls, reader: Reader) -> History:
-        """Return a history in which nothing has happened yet."""
-        roster, vocabulary = reader.roster, reader.vocabulary
-        numbers, codes = len(vocabulary.numbers), len(vocabulary.codes)
-        return cls(reader, Spool(roster.user_starts, numbers, codes), Spool(roster.account_starts, numbers, codes))
-
-    @property
-    def starts(self) -> Ints:
-        """The roster's number at which the leads of each part start."""
-        return (self.everyone if self.reader.definition.lead == "account" else self.own).starts
-
-    def add(self, batches: Iterable[tuple[bool, Events]]) -> None:
-        """Put events aside; each batch says whether it is by account."""
-        for by_account, events in batches:
-            (self.everyone if by_account else self.own).add(events)
-
-    def logs(self, p: int, leads: Leads, places: Ints, clock: str) -> Logs:
-        """Return the logs of leads that stand at these places of part p."""
-        everyone = self.everyone.part(p)
-        n_accounts = int(np.diff(self.everyone.starts)[p])
-        # Where accounts are the leads, one log serves for both.
-        by_account = self.reader.definition.lead == "account"
-        own = _only(everyone if by_account else self.own.part(p), places)
-        who = pl.Series(leads.ids, dtype=pl.String).hash().reinterpret(signed=True).to_numpy()
-        by_arrival = clock == "received_at"
-        logs = build_logs(own, everyone, len(leads), n_accounts, who, self.reader.vocabulary, by_arrival=by_arrival)
-        return logs if by_arrival else logs.known_by_time()
-
-
-def _only(events: Events, places: Ints) -> Events:
-    """Return the events of the groups that stand at `places`, numbered as they stand there."""
-    number = np.full(max(int(places.max(initial=-1)), int(events.group.max(initial=-1))) + 1, -1, np.int64)
-    number[places] = np.arange(len(places))
-    group = number[events.group]
-    asked = group >= 0
-    if asked.all():
-        return replace(events, group=group)
-    return replace(events.take(np.flatnonzero(asked)), group=group[asked])
 
 
 @dataclass(frozen=True)
@@ -134,6 +85,17 @@ class Dataset:
     def n_events(self) -> int:
         """How many usable events were read, whether or not a signal asks for them."""
         return self.survey.events
+
+    @cached_property
+    def set_right(self) -> dict[str, int]:
+        """How many rows were kept but set right or counted once, by what was done."""
+        by_account = self.definition.lead == "account"
+        logs = (part.logs.account if by_account else part.logs.lead for part in self.parts())
+        repeated = sum(log.repeated for log in logs)
+        return {
+            **self.mended,
+            **({"events that were there more than once, counted once": repeated} if repeated else {}),
+        }
 
     def parts(self, which: Ints | None = None, clock: str | None = None) -> Iterator[Part]:
         """Yield all leads, or those numbered `which`, part by part.

@@ -14,15 +14,14 @@ import polars as pl
 from features.definition import CONVERTED, TRIAL_STARTED, Definition
 from features.errors import InvalidInput
 from features.rejections import Sieve
-from features.times import INSTANT, instants
+from features.times import EARLIEST, INSTANT, instants
 from features.vocabulary import vocabulary
 
 EVENT_COLUMNS = ("user_id", "account_id", "event", "timestamp", "received_at", "message_id", "properties")
 SKEW_COLUMNS = ("sent_at", "original_timestamp")
 """What a client's own clock said when it sent an event and when the event happened there; optional."""
 
-# Before this, a time is a broken clock or a wrong unit, not history of a SaaS product.
-EARLIEST = pl.lit("1990-01-01T00:00:00Z").str.to_datetime("%+", time_unit="us", time_zone="UTC")
+LEAST = pl.lit(EARLIEST).cast(INSTANT)
 TOLERANCE = pl.duration(minutes=5)
 """How far two clocks that are both right may be apart."""
 
@@ -167,7 +166,7 @@ def _refuse_unreadable(frame: pl.DataFrame, sieve: Sieve) -> pl.DataFrame:
     as_given = ("user_id", "event", pl.col("given").alias("timestamp"))
     unreadable = pl.col("timestamp").is_null()
     frame = sieve.refuse(frame, unreadable, "timestamp is no time with a zone", as_given).drop("given")
-    return sieve.refuse(frame, pl.col("timestamp") < EARLIEST, "timestamp lies before 1990", show)
+    return sieve.refuse(frame, pl.col("timestamp") < LEAST, "timestamp lies before 1990", show)
 
 
 def is_json_object(text: str) -> bool:

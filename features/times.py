@@ -11,6 +11,9 @@ import polars as pl
 from features.errors import InvalidInput, InvalidSetting, NaiveTimestamp
 
 INSTANT = pl.Datetime("us", "UTC")
+EARLIEST = 631_152_000_000_000
+"""1990 in microseconds since 1970 UTC: before it, a time is a broken clock or a wrong unit, not history of a SaaS product."""
+
 _MICRO = 1_000_000
 # The spellings that tables and requests both understand; each library alone takes some that the other does not.
 _DATE = r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}"

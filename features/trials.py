@@ -9,7 +9,7 @@ import polars as pl
 
 from features.definition import Definition, Exclusions
 from features.errors import InvalidInput
-from features.events import EARLIEST, TOLERANCE, as_texts, blank, need, or_null
+from features.events import LEAST, TOLERANCE, as_texts, blank, need, or_null
 from features.exclusions import is_excluded
 from features.rejections import Sieve
 from features.survey import Survey
@@ -81,7 +81,7 @@ def _refuse_trials(frame: pl.DataFrame, given: list[str], sieve: Sieve, read_at:
         unreadable = pl.col(column).is_null() & ~blank(_given(column))
         as_given = ("user_id", pl.col(_given(column)).alias(column))
         frame = sieve.refuse(frame, unreadable, f"{column} is no time with a zone", as_given)
-    frame = sieve.refuse(frame, pl.col("started_at") < EARLIEST, "started_at lies before 1990", show)
+    frame = sieve.refuse(frame, pl.col("started_at") < LEAST, "started_at lies before 1990", show)
     for column in given[1:]:
         frame = sieve.refuse(frame, _before_start(column), f"{column} lies before started_at", show)
     for column in given if read_at is not None else ():

@@ -18,7 +18,7 @@ from features.errors import InvalidInput, PQLError
 from features.exclusions import is_excluded
 from features.leads import NEVER, Leads, TraitLog
 from features.logs import Happening, read_requests
-from features.times import parse_instant, text_of
+from features.times import EARLIEST, parse_instant, text_of
 from features.windows import Ints
 from serving.scoring.answers import Answer, answers
 from serving.scoring.scorer import Scorer
@@ -148,6 +148,10 @@ def _read(index: int, raw: msgspec.Raw, definition: Definition, as_of: int) -> _
         parse_instant(lead.ends_at, f"{spot}.ends_at", definition.timezone)
     if is_excluded(definition, lead.user_id, lead.account_id, lead.traits):
         raise Excluded(f"{spot}: {lead.user_id!r} is on the definition's list of excluded leads.", spot)
+    for i, event in enumerate(lead.events):
+        if event.user_id is not None and not event.user_id.strip():
+            field = f"{spot}.events[{i}].user_id"
+            raise InvalidInput(f"{field} must not be empty.", field, "Leave it out where the lead itself did it.")
     times = [_time(event, definition, f"{spot}.events[{i}]") for i, event in enumerate(lead.events)]
     return _Read(index, lead, started_at, times)
 
@@ -157,7 +161,17 @@ class Excluded(InvalidInput):
 
 
 def _started(lead: LeadIn, definition: Definition, spot: str) -> int:
-    return _rounded(parse_instant(lead.started_at, f"{spot}.started_at", definition.timezone), definition)
+    return _rounded(_instant(lead.started_at, f"{spot}.started_at", definition), definition)
+
+
+def _instant(text: str, field: str, definition: Definition) -> int:
+    """Return a time that history may hold; the same bound as for tables."""
+    time = parse_instant(text, field, definition.timezone)
+    if time < EARLIEST:
+        raise InvalidInput(
+            f"{field} must not lie before {text_of(EARLIEST)}, got {text}.", field, "Check the year and the unit."
+        )
+    return time
 
 
 def _rounded(start: int, definition: Definition) -> int:
@@ -166,7 +180,7 @@ def _rounded(start: int, definition: Definition) -> int:
 
 def _time(event: EventIn, definition: Definition, spot: str) -> int:
     """Return when an event happened; a teammate's trial starts when the definition says, as this lead's own does."""
-    time = parse_instant(event.timestamp, f"{spot}.timestamp", definition.timezone)
+    time = _instant(event.timestamp, f"{spot}.timestamp", definition)
     return _rounded(time, definition) if event.event == TRIAL_STARTED else time
 
 

@@ -131,7 +131,7 @@ def write_predictions(predictions: pd.DataFrame, folder: Path) -> None:
 def write_metrics(facts: Mapping[str, Any], data: Dataset, folder: Path) -> None:
     """Write metrics.json, with what was refused of the input beside the figures."""
     refused = [asdict(rejection) for rejection in data.rejections]
-    given = {"events": data.n_events, "rejections": refused, "mended": dict(data.mended)}
+    given = {"events": data.n_events, "rejections": refused, "set_right": data.set_right}
     text = json.dumps(_nullable({**facts, **given}), indent=1, default=float, allow_nan=False)
     (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
 

@@ -51,7 +51,7 @@ def render(trained: Trained, data: Dataset, version: str | None, promotion: str)
         decision=artifact.decision, facts=artifact.training, horizon=span_words(artifact.definition.conversion.horizon),
         verdict=_verdict(trained), doubts=list(_doubts(trained)), tiles=list(_tiles(trained)),
         calibration=list(_calibration(trained)), comparisons=[_comparison(*one) for one in trained.against.items()],
-        rows=list(_rows(trained)), rejections=data.rejections, mended=data.mended,
+        rows=list(_rows(trained)), rejections=data.rejections, set_right=data.set_right,
         clocks=trained.clocks, fates=_fates(data, trained.table, trained.split),
         **_signals(trained), **_scores(trained), **_days(trained, data), **_learned(trained),
     )  # fmt: skip
@@ -61,7 +61,7 @@ def render_refusal(refusal: Refusal, data: Dataset | None) -> str:
     """Return the report where there is no model: why not, what was seen of the data, and what would help."""
     return _page(
         kind="refusal", title="No PQL score", version=None, definition=data and data.definition, refusal=str(refusal),
-        seen=data and _seen(data), rejections=data.rejections if data else (), mended=data.mended if data else {},
+        seen=data and _seen(data), rejections=data.rejections if data else (), set_right=data.set_right if data else {},
     )  # fmt: skip
 
 

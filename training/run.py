@@ -29,7 +29,7 @@ class Outcome:
     number: int | None
     verdict: Verdict
     rejections: tuple[Rejection, ...]
-    mended: Mapping[str, int]
+    set_right: Mapping[str, int]
     refusal: Refusal | None
 
 
@@ -95,7 +95,7 @@ def _finished(trained: Trained, data: Dataset, out: Path, progress: Callable[[st
         tracking.promote(number, verdict.why)
     else:
         tracking.note_verdict(number, verdict.why)
-    return Outcome(folder, trained, number, verdict, data.rejections, data.mended, trained.refusal)
+    return Outcome(folder, trained, number, verdict, data.rejections, data.set_right, trained.refusal)
 
 
 def _compared(trained: Trained, data: Dataset) -> Verdict:
@@ -113,4 +113,4 @@ def _refused(refusal: Refusal, data: Dataset, out: Path, progress: Callable[[str
     progress("logging the refusal in MLflow")
     tracking.log(folder, record.WRITTEN, {"refusal": str(refusal)}, {}, record.digest(data), None)
     verdict = Verdict(promote=False, why=f"Not promoted: {refusal}")
-    return Outcome(folder, None, None, verdict, data.rejections, data.mended, refusal)
+    return Outcome(folder, None, None, verdict, data.rejections, data.set_right, refusal)

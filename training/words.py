@@ -13,7 +13,7 @@ NEXT = "Next     make serve (or pql serve), then POST a lead: the curl line at t
 def summary(outcome: Outcome) -> list[str]:
     """Return what was found, where it lies, and what to do next."""
     refused = [str(one) for one in outcome.rejections]
-    refused += [f"kept and set right: {rows:,} {what}" for what, rows in sorted(outcome.mended.items())]
+    refused += [f"kept: {rows:,} {what}" for what, rows in sorted(outcome.set_right.items())]
     if outcome.trained is None:
         return [*refused, f"Report   {outcome.folder / REPORT}"]
     artifact = outcome.trained.artifact

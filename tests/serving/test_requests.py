@@ -165,6 +165,7 @@ BAD_LEADS = [
     (lead(started_at="2026-01-02T08:15:00"), "naive_timestamp", r"must carry a time zone", "leads[0].started_at"),
     (lead(started_at="2026-02-30T08:15:00Z"), "invalid_input", r"must be an ISO 8601 time", "leads[0].started_at"),
     (lead(started_at="2026-01-09T09:00:00.000001Z"), "invalid_input", r"must not lie after as_of", "leads[0].started_at"),
+    (lead(started_at="1989-12-31T23:59:59.999999Z"), "invalid_input", r"not lie before 1990-01-01", "leads[0].started_at"),
     (lead(ends_at="soon"), "invalid_input", r"must be an ISO 8601 time", "leads[0].ends_at"),
     (lead(ends_at="2026-01-16T08:15:00"), "naive_timestamp", r"must carry a time zone", "leads[0].ends_at"),
     (lead(traits={"colour": "red"}), "invalid_input", r"unknown trait 'colour'.*knows company_size", "leads[0].traits"),
@@ -177,6 +178,11 @@ BAD_LEADS = [
     (with_event(event="x", timestamp="2026-01-03T00:00:00Z", time=1), "invalid_input", r"`time`", "leads[0].events[5]"),
     (with_event(event=None, timestamp="2026-01-03T00:00:00Z"), "invalid_input", r"`str`", "leads[0].events[5].event"),
     (with_event(event="x", timestamp="2026-01-03"), "naive_timestamp", r"time zone", "leads[0].events[5].timestamp"),
+    (with_event(event="x", timestamp="1970-01-21T00:00:00Z"), "invalid_input", r"before 1990", "leads[0].events[5].timestamp"),
+    (
+        with_event(event="x", timestamp="2026-01-03T00:00:00Z", user_id=" "),
+        "invalid_input", r"must not be empty", "leads[0].events[5].user_id",
+    ),
     (with_event(event="x", timestamp="noon"), "invalid_input", r"ISO 8601", "leads[0].events[5].timestamp"),
     (
         with_event(event="x", timestamp="2026-01-03T00:00:00Z", properties=[]),
