@@ -119,7 +119,7 @@ def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> tuple[Small, Flo
     `base` is the first kind of the event, `user` the code of who did it. Only rows whose event has properties to read
     are looked at one by one; the others are mapped all at once.
     """
-    names = [name for name, reading in vocabulary.readings.items() if reading.reads_properties]
+    names = vocabulary.with_properties
     rows = events["event"].is_in(names).arg_true().to_numpy() if names and "properties" in events.columns else _NONE
     users = events["user"].to_numpy() if vocabulary.user_row >= 0 else _NONE
     decode = msgspec.json.Decoder().decode
@@ -172,11 +172,11 @@ def read_requests(happenings: Iterable[Happening], ids: Sequence[str], vocabular
     # Column by column, because a request's time goes into what is done once per event.
     columns = list(zip(*happenings, strict=True)) or [()] * len(Happening._fields)
     lead, user, own, event, time, properties, message_id = columns
-    n, base_of = len(event), {name: reading.base for name, reading in vocabulary.readings.items()}
-    bases = np.fromiter(map(base_of.get, event, repeat(NOBODY)), np.int32, n)
+    n, asked_of = len(event), vocabulary.with_properties
+    bases = np.fromiter(map(vocabulary.bases.get, event, repeat(NOBODY)), np.int32, n)
     hashes = {name: code_of(name) for name in {*user, *ids}}
-    users = np.fromiter(map(hashes.__getitem__, user), np.int64, n)
-    asked_of = {name for name, reading in vocabulary.readings.items() if reading.reads_properties}
+    alone = len(hashes) == 1 and n > 0
+    users = np.full(n, hashes[user[0]]) if alone else np.fromiter(map(hashes.__getitem__, user), np.int64, n)
     asked = [place for place, name in enumerate(event) if name in asked_of] if asked_of else []
     said = ((event[place], properties[place]) for place in asked)
     kinds, numbers, codes = _read(bases, users, np.array(asked, np.int64), said, vocabulary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -59,10 +59,13 @@ class FeatureBuilder:
     def fill(self, out: Floats, rows: Ints, leads: Leads, logs: Logs, which: Ints, as_of: Ints) -> None:
         """Write the feature rows of leads `which` at moments `as_of` into these rows of `out`."""
         started_at, users = leads.started_at[which], logs.users[which]
-        out[np.ix_(rows, self._places["clock"])] = ((as_of - started_at) / DAY)[:, None]
-        own, account = Snapshots(which, as_of, started_at, users), leads.accounts[which]
-        measure_into(out, rows, self._places["lead"], logs.lead, own, self._plans[0])
-        measure_into(out, rows, self._places["account"], logs.account, replace(own, lead=account), self._plans[1])
+        lead, account = self._plans
+        for place in self._places["clock"]:
+            out[rows, place] = (as_of - started_at) / DAY
+        measure_into(out, rows, self._places["lead"], logs.lead, Snapshots(which, as_of, started_at, users), lead)
+        if len(account.ops):
+            homes = Snapshots(leads.accounts[which], as_of, started_at, users)
+            measure_into(out, rows, self._places["account"], logs.account, homes, account)
         for place in self._places["trait"]:
             column = self.columns[place]
             trait = self.definition.trait_of[column.owner]

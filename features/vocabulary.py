@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -48,10 +49,20 @@ class Vocabulary:
     numbers: tuple[str, ...]
     codes: tuple[str, ...]
 
-    @property
+    @cached_property
     def user_row(self) -> int:
         """The row of the codes that tells who did it, -1 where nothing asks."""
         return 0 if USER in self.codes else -1
+
+    @cached_property
+    def bases(self) -> Mapping[str, int]:
+        """The first kind of each event."""
+        return {name: reading.base for name, reading in self.readings.items()}
+
+    @cached_property
+    def with_properties(self) -> frozenset[str]:
+        """The events whose properties are read."""
+        return frozenset(name for name, reading in self.readings.items() if reading.reads_properties)
 
     def series_of_kinds(self, series: Mapping[str, int]) -> tuple[Ints, Ints]:
         """Return the series that each kind belongs to, as (start of each kind's part, the series).
