@@ -98,8 +98,8 @@ def init(
     with steps() as step:
         step("reading events")
         sieve = Sieve("events")
-        events = open_source(data, form).table(sieve)
-        seen = look(events, None if trials is None else open_trials(trials, form).table(Sieve("trials")), options)
+        source, table = open_source(data, form), None if trials is None else open_trials(trials, form)
+        seen = look(source.table(sieve), None if table is None else table.table(Sieve("trials")), options)
         text = draft(seen, options)
     definition = parse(text, out.name)
     out.write_text(text, encoding="utf-8")
@@ -114,7 +114,8 @@ def init(
         "Read it, edit it, then:"
     ]
     lines += [f"  left out {line}" for line in left_out] + refused
-    lines += [f"  pql train {data}{f' --trials {trials}' if trials else ''} -d {out}"]
+    # The names of sources are without passwords.
+    lines += [f"  pql train {source.name}{f' --trials {table.name}' if table else ''} -d {out}"]
     say(facts, lines, as_json=as_json)
 
 

@@ -130,7 +130,7 @@ def test_init_drafts_a_definition_that_can_be_trained_with(journey: Journey) -> 
 def test_train_writes_a_version_with_its_evidence(journey: Journey) -> None:
     told, out = said(journey.train), journey.folder / "out"
     assert told["folder"] == "out"
-    assert (told["registered"], told["promoted"], told["rejections"], told["set_right"]) == (1, True, [], {})
+    assert (told["registered"], told["promoted"], told["rejections"]) == (1, True, [])
     artifact = load(out / "artifact")
     assert told["version"] == artifact.version
     assert sorted(path.name for path in (out / "artifact").iterdir()) == sorted(FILES)
@@ -168,7 +168,7 @@ def test_models_lists_the_version_with_its_figures_and_verdict(journey: Journey)
 def test_score_writes_every_open_lead(journey: Journey, small: Demo) -> None:
     told = said(journey.score)
     leads = pl.read_parquet(journey.folder / "leads.parquet")
-    assert (told["out"], told["leads"], told["rejections"], told["set_right"]) == ("leads.parquet", len(leads), [], {})
+    assert (told["out"], told["leads"], told["rejections"]) == ("leads.parquet", len(leads), [])
     assert told["pqls"] == leads["is_pql"].sum()
     assert told["as_of"] == leads["as_of"][0].isoformat()
     assert leads["as_of"][0] == small.events["timestamp"].max()
@@ -176,6 +176,18 @@ def test_score_writes_every_open_lead(journey: Journey, small: Demo) -> None:
         pl.col("ends_at") > leads["as_of"][0], pl.col("closed_at").is_null(), pl.col("converted_at").is_null()
     )
     assert sorted(leads["lead_id"]) == sorted(open_at_the_end["user_id"])
+
+
+def test_events_that_were_sent_twice_are_counted_and_told(journey: Journey, small: Demo) -> None:
+    definition = parse((journey.folder / "pql.yaml").read_text(encoding="utf-8"))
+    names = {match.event for signal in definition.signals for match in signal.events}
+    read = small.events.filter(
+        pl.col("event").is_in(names) & pl.col("user_id").is_in(small.trials["user_id"].implode())
+    )
+    repeated = len(read) - read.n_unique(["user_id", "message_id"])
+    assert repeated > 100
+    for result in (journey.train, journey.score):
+        assert said(result)["set_right"] == {"events that were there more than once, counted once": repeated}
 
 
 def test_what_is_dated_after_its_arrival_or_after_today_is_told(here: Path, small: Demo, model_folder: Path) -> None:
@@ -189,7 +201,7 @@ def test_what_is_dated_after_its_arrival_or_after_today_is_told(here: Path, smal
     small.trials.write_parquet(here / "t.parquet")
     found = fine("score", "e.parquet", "--trials", "t.parquet", "--model", model_folder, "--json")
     told = said(found)
-    assert told["set_right"] == {"events dated after their arrival, moved to it": 3}
+    assert told["set_right"]["events dated after their arrival, moved to it"] == 3
     (refused,) = told["rejections"]
     assert refused.startswith("events: 3 row(s) refused: timestamp lies in the future.")
 

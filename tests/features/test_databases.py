@@ -24,15 +24,18 @@ import duckdb
 import polars as pl
 import pytest
 from adbc_driver_manager import AdbcConnection, AdbcStatement
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+import pql
 from features.errors import InvalidInput
 from features.rejections import Sieve
 from features.sources import databases, source
 from features.sources.databases import is_database, open_database
 from features.sources.dialects import DIALECTS, Dialect, Run, bigquery_options, snowflake_options
+from training.demo import Demo
 
 PASSWORD = "s3cr3t/p@ss#w:rd%"
 ENCODED = "s3cr3t%2Fp%40ss%23w%3Ard%25"
@@ -817,3 +820,36 @@ def test_a_type_that_cannot_be_held_is_refused_with_its_column(
     monkeypatch.setitem(DIALECTS, "postgresql", uncast)
     told = refusal(f"{postgres.url()}#select interval '1 day' as span")
     assert re.search(r"column 'span' has a type that cannot be held .* cast it to text", told)
+
+
+# --- from the command line ---------------------------------------------------------------------
+
+
+def ingest(server: Server, table: str, frame: pl.DataFrame) -> None:
+    """Make a table of a frame's rows."""
+    from adbc_driver_postgresql import connect
+
+    with connect(server.url()) as database, AdbcConnection(database) as connection, AdbcStatement(connection) as one:
+        mode = {"adbc.ingest.target_table": table, "adbc.ingest.mode": "adbc.ingest.mode.create"}
+        one.set_options(**mode)
+        one.bind_stream(frame.to_arrow(compat_level=pl.CompatLevel.oldest()).to_reader())
+        one.execute_update()
+
+
+def test_score_from_postgres_is_score_from_parquet(
+    postgres: Server, demo_world: Demo, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    demo_world.events.write_parquet("events.parquet")
+    demo_world.trials.write_parquet("trials.parquet")
+    ingest(postgres, "tracked", demo_world.events)
+    ingest(postgres, "trials", demo_world.trials)
+    for name, events, trials in (
+        ("file", "events.parquet", "trials.parquet"), ("database", f"{postgres.url()}#tracked", postgres.url()),
+    ):  # fmt: skip
+        words = ["score", events, "--trials", trials, "--model", str(model_folder), "-o", f"{name}.parquet"]
+        done = CliRunner().invoke(pql.main, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert PASSWORD not in done.output
+        assert ENCODED not in done.output
+    assert_frame_equal(pl.read_parquet("database.parquet"), pl.read_parquet("file.parquet"))
