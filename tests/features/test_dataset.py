@@ -521,7 +521,7 @@ def test_neither_parts_nor_batches_nor_disk_change_a_row(
 
 def on_disk(parted: Dataset, patch: pytest.MonkeyPatch, events: Source, table: pl.DataFrame | None) -> Dataset:
     """The same data by a spool that keeps nothing in memory."""
-    patch.setattr("features.dataset.Spool", partial(Spool, budget=0))
+    patch.setattr("features.history.Spool", partial(Spool, budget=0))
     data = dataset(events, table, parted.definition)
     assert all(one.budget == 0 for one in (data.history.own, data.history.everyone))
     return data

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import features.dataset
+import features.history
 import features.roster
 from features.dataset import dataset
 from features.definition import Definition, Measure, parse
@@ -622,14 +622,14 @@ def test_how_leads_are_put_in_parts_and_events_in_batches_never_matters(
     whole = by_tables(world, EVERY, clock)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features.roster, "PART_LEADS", leads)
-        patch.setattr(features.dataset, "Spool", partial(Spool, budget=1))
+        patch.setattr(features.history, "Spool", partial(Spool, budget=1))
         same(whole, by_tables(world, EVERY, clock, batch))
 
 
 def test_the_parts_of_these_tests_are_many_and_lie_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     # Without this the test above would pass on one part in memory.
     monkeypatch.setattr(features.roster, "PART_LEADS", 1)
-    monkeypatch.setattr(features.dataset, "Spool", partial(Spool, budget=1))
+    monkeypatch.setattr(features.history, "Spool", partial(Spool, budget=1))
     trials = [Trial(user, NOON) for user in LEADS]
     data = dataset(events_table([Act("u1", "act", NOON)]), trials_table(trials), read(EVERY))
     assert len(list(data.parts())) == 4
