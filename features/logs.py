@@ -79,13 +79,12 @@ class PropertyReader:
     numbers: list[list[float]] = field(default_factory=list)
     codes: list[list[int]] = field(default_factory=list)
 
-    def read(self, event: str, properties: Mapping[str, object], user: int) -> None:
-        """Add one event of the vocabulary; `user` is the code of who did it."""
+    def read(self, event: str, properties: Mapping[str, object]) -> None:
+        """Add one event of the vocabulary."""
         self.kinds.append(self.vocabulary.readings[event].kind(properties))
         self.numbers.append([number(properties.get(name)) for name in self.vocabulary.numbers])
-        self.codes.append(
-            [user if name == USER else _code(name, properties.get(name)) for name in self.vocabulary.codes]
-        )
+        codes = self.vocabulary.codes
+        self.codes.append([NOBODY if name == USER else _code(name, properties.get(name)) for name in codes])
 
     def arrays(self) -> tuple[Ints, Floats, Ints]:
         """Return kinds (n,), numbers (n_numbers, n) and codes (n_codes, n)."""
@@ -113,7 +112,7 @@ def _same(value: object) -> object:
     return (int(value) if value.is_integer() else value) if math.isfinite(value) else None
 
 
-def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> tuple[Small, Floats, Ints]:
+def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> Said:
     """Return kinds, numbers and codes of a table with the columns event, base, user and, where they are read, properties.
 
     `base` is the first kind of the event, `user` the code of who did it. Only rows whose event has properties to read
@@ -122,33 +121,43 @@ def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> tuple[Small, Flo
     names = vocabulary.with_properties
     rows = events["event"].is_in(names).arg_true().to_numpy() if names and "properties" in events.columns else _NONE
     users = events["user"].to_numpy() if vocabulary.user_row >= 0 else _NONE
+    bases = events["base"].to_numpy()
+    if not len(rows):
+        return _filled(bases, users, rows, None, vocabulary)
+    # What is said often is read once.
+    asked = events[rows].select("event", "properties")
+    once = asked.unique().with_row_index("place")
+    place = asked.join(once, on=["event", "properties"], how="left", nulls_equal=True, maintain_order="left")["place"]
     decode = msgspec.json.Decoder().decode
-    looked_at = events[rows] if len(rows) else events.clear()
-    said = (
-        (event, decode(text) if text else {})
-        for event, text in zip(looked_at["event"], looked_at["properties"] if len(rows) else (), strict=True)
-    )
-    return _read(events["base"].to_numpy(), users, rows, said, vocabulary)
+    said = ((event, decode(text) if text else {}) for _, event, text in once.iter_rows())
+    kinds, numbers, codes = _read(said, vocabulary)
+    at = place.to_numpy()
+    return _filled(bases, users, rows, (kinds[at], numbers[:, at], codes[:, at]), vocabulary)
 
 
 _NONE: Ints = np.empty(0, np.int64)
+Said = tuple[Small, Floats, Ints]
+"""Kinds (n,), numbers (n_numbers, n) and codes (n_codes, n) of events."""
 
 
-def _read(
-    bases: Small, users: Ints, rows: Ints, said: Iterable[tuple[str, Mapping[str, object]]], vocabulary: Vocabulary
-) -> tuple[Small, Floats, Ints]:
-    """Return kinds, numbers and codes of events, of which those at `rows` have properties to read."""
+def _read(said: Iterable[tuple[str, Mapping[str, object]]], vocabulary: Vocabulary) -> Said:
+    """Return what events with these properties say; who did it is not in it."""
+    reader = PropertyReader(vocabulary)
+    for event, properties in said:
+        reader.read(event, properties)
+    return reader.arrays()
+
+
+def _filled(bases: Small, users: Ints, rows: Ints, said: Said | None, vocabulary: Vocabulary) -> Said:
+    """Return what all events say, of which those at `rows` have properties that were read."""
     numbers = np.full((len(vocabulary.numbers), len(bases)), math.nan)
     codes = np.full((len(vocabulary.codes), len(bases)), NOBODY, np.int64)
+    kinds = bases
+    if said is not None:
+        kinds = bases.copy()
+        kinds[rows], numbers[:, rows], codes[:, rows] = said
     if vocabulary.user_row >= 0:
         codes[vocabulary.user_row] = users
-    if not len(rows):
-        return bases, numbers, codes
-    reader = PropertyReader(vocabulary)
-    for (event, properties), user in zip(said, users[rows] if len(users) else repeat(NOBODY), strict=False):
-        reader.read(event, properties, int(user))
-    kinds = bases.copy()
-    kinds[rows], numbers[:, rows], codes[:, rows] = reader.arrays()
     return kinds, numbers, codes
 
 
@@ -178,8 +187,8 @@ def read_requests(happenings: Iterable[Happening], ids: Sequence[str], vocabular
     alone = len(hashes) == 1 and n > 0
     users = np.full(n, hashes[user[0]]) if alone else np.fromiter(map(hashes.__getitem__, user), np.int64, n)
     asked = [place for place, name in enumerate(event) if name in asked_of] if asked_of else []
-    said = ((event[place], properties[place]) for place in asked)
-    kinds, numbers, codes = _read(bases, users, np.array(asked, np.int64), said, vocabulary)
+    said = _read(((event[place], properties[place]) for place in asked), vocabulary) if asked else None
+    kinds, numbers, codes = _filled(bases, users, np.array(asked, np.int64), said, vocabulary)
     times, keys = np.fromiter(time, np.int64, n), _keys(kinds, users, properties, message_id)
     everyone = Events(np.fromiter(lead, np.int64, n), times, times, kinds, keys, numbers, codes)
     known, mine = bases != NOBODY, np.fromiter(own, bool, n)

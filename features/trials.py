@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 import polars as pl
 
 from features.definition import Definition, Exclusions
 from features.errors import InvalidInput
 from features.events import LEAST, TOLERANCE, as_texts, blank, need, or_null
-from features.exclusions import is_excluded
 from features.rejections import Sieve
 from features.survey import Survey
 from features.times import INSTANT, instants
+from features.traits import domain_of
 
 _GIVEN = " as given"
 TRIAL_TIMES = ("started_at", "ends_at", "closed_at", "converted_at")
@@ -127,30 +125,21 @@ def derive_trials(survey: Survey, definition: Definition) -> pl.DataFrame:
 
 def without_excluded(frame: pl.DataFrame, survey: Survey, definition: Definition) -> pl.DataFrame:
     """Return the trials of leads that are not on the definition's exclusion lists, whatever was ever told of them."""
-    if definition.exclude == Exclusions():
+    lists = definition.exclude
+    if lists == Exclusions():
         return frame
-    told = told_facts(survey, definition)
-    sources = {trait.name: trait.source for trait in definition.traits}
-    rows = frame.select("user_id", "account_id", *dict.fromkeys(sources.values())).iter_rows(named=True)
-    out = []
-    for row in rows:
-        user, account = row["user_id"], row["account_id"]
-        known = {name: [row[source], *told(source, user, account)] for name, source in sources.items()}
-        most = max(map(len, known.values()), default=1)
-        versions = ({name: values[min(i, len(values) - 1)] for name, values in known.items()} for i in range(most))
-        out.append(any(is_excluded(definition, user, account, traits) for traits in versions))
-    return frame.filter(~pl.Series(out, dtype=pl.Boolean))
+    users, accounts, addressed = set(lists.users), set(lists.accounts), pl.lit(value=False)
+    for source in [trait.source for trait in definition.traits if trait.type == "email_domain"]:
+        # Many leads share few domains, so each address is looked at once.
+        listed = [one for one in frame[source].unique() if domain_of(one) in lists.email_domains]
+        addressed |= pl.col(source).is_in(pl.Series(listed, dtype=frame.schema[source]).implode())
+        users |= _told_listed(survey.facts("user_id", source), lists)
+        accounts |= _told_listed(survey.facts("account_id", source), lists)
+    named = pl.col("user_id").is_in(list(users)) | pl.col("account_id").is_in(list(accounts))
+    return frame.filter(~(named.fill_null(value=False) | addressed.fill_null(value=False)))
 
 
-def told_facts(survey: Survey, definition: Definition) -> Callable[[str, str, str | None], list[object]]:
-    """Return a function that gives all values ever told of (source, user, account)."""
-    values: dict[tuple[str, str, str], list[object]] = {}
-    for source in dict.fromkeys(trait.source for trait in definition.traits):
-        for key in ("user_id", "account_id"):
-            for who, value in survey.facts(key, source).select("id", "value").iter_rows():
-                values.setdefault((key, source, who), []).append(msgspec.json.decode(value))
-
-    def told(source: str, user: str, account: str | None) -> list[object]:
-        return values.get(("user_id", source, user), []) + values.get(("account_id", source, account or ""), [])
-
-    return told
+def _told_listed(facts: pl.DataFrame, lists: Exclusions) -> set[str]:
+    """Return of whom an address with a listed domain was told."""
+    told = facts.select("id", "value").iter_rows()
+    return {who for who, value in told if domain_of(msgspec.json.decode(value)) in lists.email_domains}
