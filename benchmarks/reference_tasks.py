@@ -12,12 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from benchmarks.results import put
 from features.dataset import Dataset, dataset
 from features.definition import parse
 from features.leads import NEVER
-from features.sources import files
+from features.sources.locations import open_source
 from features.times import parse_instant
 from features.windows import Floats, Ints
 from serving.scoring.scorer import Scorer
@@ -76,7 +77,7 @@ def run(task: Task) -> Score:
     """Return our figures on one task."""
     text = task.definition.read_text(encoding="utf-8")
     folder = DATA / task.data
-    data = dataset(files.read(folder / "events.parquet"), files.read(folder / "trials.parquet"), parse(text))
+    data = dataset(open_source(str(folder / "events.parquet")), pl.read_parquet(folder / "trials.parquet"), parse(text))
     moment = parse_instant(f"{task.test_from}T00:00:00Z", "test_from")
     trained = train(data, text, Settings(moment))
     outcomes, probabilities, accounts = _everyone(trained, data, moment) if task.every_trial else _mature(trained)

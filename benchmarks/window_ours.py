@@ -21,7 +21,6 @@ from features.definition import Definition, parse
 from features.leads import NEVER, Leads
 from features.logs import Happening, read_requests
 from features.matrix import FeatureBuilder
-from features.sources import files
 from features.sources.locations import open_source
 from features.windows import Floats
 
@@ -78,7 +77,7 @@ def ours(work: Work) -> Rows:
     """Return the workload's rows, all in memory."""
     rules = definition()
     builder = FeatureBuilder(rules, {})
-    data = dataset(open_source(str(work.events)), files.read(work.trials), rules)
+    data = dataset(open_source(str(work.events)), pl.read_parquet(work.trials), rules)
     n = len(data.leads)
     which = np.tile(np.arange(n), len(SNAPSHOT_DAYS))
     as_of = data.leads.started_at[which] + np.repeat(SNAPSHOT_DAYS, n) * DAY
@@ -89,7 +88,7 @@ def streamed(work: Work) -> int:
     """Compute the workload's rows part by part, keep none, and return how many there were."""
     rules = definition()
     builder = FeatureBuilder(rules, {})
-    data = dataset(open_source(str(work.events)), files.read(work.trials), rules)
+    data = dataset(open_source(str(work.events)), pl.read_parquet(work.trials), rules)
     days, made = np.array(SNAPSHOT_DAYS, np.int64) * DAY, 0
     for part in data.parts():
         which = np.repeat(np.arange(len(part.numbers)), len(days))

@@ -50,32 +50,6 @@ def _is_gzip(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def read(path: Path, form: str | None = None) -> pl.DataFrame:
-    """Return the rows of a file as they are; nothing is judged here but that it can be read.
-
-    Raises
-    ------
-    InvalidInput
-        Where the file is missing, damaged, or of another format.
-    """
-    if not path.exists():
-        raise InvalidInput(f"{path}: there is no such file.", hint="Check the path.")
-    form = _known(form or format_of(path))
-    try:
-        return _READERS[form](path)
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput.unreadable(path, f"not {form}: {str(error).splitlines()[0]}") from None
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    # Everything as text: identifiers such as 007 must not become numbers, and times are parsed by our own rule.
-    return pl.read_csv(path, infer_schema=False)
-
-
-def _read_jsonl(path: Path) -> pl.DataFrame:
-    return pl.read_ndjson(path, infer_schema_length=None)
-
-
 def parquet_frames(path: Path, rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
     """Yield the rows of a Parquet file, `rows` of them at a time; one frame without rows where it has none.
 
@@ -97,13 +71,6 @@ def _known(form: str) -> str:
     if form not in FORMATS:
         raise InvalidInput(f"format must be one of {listing(FORMATS)}, got {form!r}.", "format")
     return form
-
-
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    "parquet": pl.read_parquet,
-    "csv": _read_csv,
-    "jsonl": _read_jsonl,
-}
 
 
 def write(frame: pl.DataFrame, path: Path, form: str | None = None) -> None:

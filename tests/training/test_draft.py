@@ -16,7 +16,6 @@ from features.definition import Definition, parse
 from features.durations import DAY
 from features.errors import InvalidInput
 from features.matrix import FeatureBuilder
-from features.sources import files
 from features.times import INSTANT, parse_instant
 from training.demo import Demo
 from training.draft import MIN_LEADS, Look, Options, draft, look
@@ -384,7 +383,7 @@ needs_public_data = pytest.mark.skipif(not SHARED.exists(), reason="the public d
 
 @cache
 def public(name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    return files.read(SHARED / name / "events.parquet"), files.read(SHARED / name / "trials.parquet")
+    return pl.read_parquet(SHARED / name / "events.parquet"), pl.read_parquet(SHARED / name / "trials.parquet")
 
 
 def without_task(text: str) -> list[str]:
