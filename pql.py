@@ -84,7 +84,10 @@ def init(
     trial_length: tuple[int] | None, score_at: tuple[int, ...] | None, lead: str, product: str, out: Path, *,
     force: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Draft a definition from raw events."""
+    """Draft a definition from raw events.
+
+    DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
+    """
     from features.definition import parse
     from features.rejections import Sieve
     from features.sources.locations import open_source, open_trials
@@ -137,7 +140,10 @@ def train(
     *,
     as_json: bool,
 ) -> None:
-    """Learn, calibrate, judge and register a version; promote it if it is better."""
+    """Learn, calibrate, judge and register a version; promote it if it is better.
+
+    DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
+    """
     from training.record import REPORT, figures
     from training.run import run
     from training.words import summary
@@ -177,7 +183,10 @@ def score(
     *,
     as_json: bool,
 ) -> None:
-    """Score every open trial of a file."""
+    """Score every open trial of a product.
+
+    DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
+    """
     from features.rejections import Sieve
     from features.sources import files
     from features.sources.locations import open_source, open_trials
