@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 import polars as pl
@@ -89,13 +90,28 @@ class Dataset:
     @cached_property
     def set_right(self) -> dict[str, int]:
         """How many rows were kept but set right or counted once, by what was done."""
-        by_account = self.definition.lead == "account"
-        logs = (part.logs.account if by_account else part.logs.lead for part in self.parts())
-        repeated = sum(log.repeated for log in logs)
-        return {
-            **self.mended,
-            **({"events that were there more than once, counted once": repeated} if repeated else {}),
-        }
+        _, repeated = self._content
+        said = {"events that were there more than once, counted once": repeated} if repeated else {}
+        return {**self.mended, **said}
+
+    @property
+    def digest(self) -> str:
+        """A short name for the content: equal trials, facts and events that signals read, equal digest."""
+        return self._content[0]
+
+    @cached_property
+    def _content(self) -> tuple[str, int]:
+        """The digest, and how many events were there more than once: both need every part once."""
+        content = sha256(self.trials.hash_rows(seed=0).to_numpy().tobytes())
+        for log in self.leads.traits.values():
+            content.update(log.offsets.tobytes() + log.since.tobytes() + repr(list(log.values)).encode())
+        repeated = 0
+        for part in self.parts():
+            repeated += (part.logs.account if self.definition.lead == "account" else part.logs.lead).repeated
+            for events in (part.logs.lead, part.logs.account):
+                for values in (events.offsets, events.times, events.known, events.kinds, events.numbers, events.codes):
+                    content.update(np.ascontiguousarray(values).data)
+        return content.hexdigest()[:16], repeated
 
     def parts(self, which: Ints | None = None, clock: str | None = None) -> Iterator[Part]:
         """Yield all leads, or those numbered `which`, part by part.

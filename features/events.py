@@ -66,24 +66,23 @@ class EventRules:
             sieve.mend("events dated after their arrival, moved to it", frame, ahead)
             frame = frame.with_columns(timestamp=pl.when(ahead).then("received_at").otherwise("timestamp"))
         if self.read_at is not None:
-            now = pl.lit(self.read_at).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-            frame = sieve.refuse(frame, pl.col("timestamp") > now + TOLERANCE, "timestamp lies in the future", show)
+            ahead = pl.col("timestamp") > pl.lit(self.read_at).cast(INSTANT) + TOLERANCE
+            frame = sieve.refuse(frame, ahead, "timestamp lies in the future", show)
         return frame
 
     @cached_property
-    def _read_for_properties(self) -> list[str]:
-        readings = vocabulary(self.definition).readings
-        return [name for name, reading in readings.items() if reading.reads_properties]
+    def _with_properties(self) -> frozenset[str]:
+        return vocabulary(self.definition).with_properties
 
     def _refuse_broken_properties(self, frame: pl.DataFrame, sieve: Sieve) -> pl.DataFrame:
         """Refuse rows whose properties a signal would read but that are no JSON object."""
-        if not self._read_for_properties or frame["properties"].null_count() == len(frame):
+        if not self._with_properties or frame["properties"].null_count() == len(frame):
             return frame
-        texts = frame.filter(pl.col("event").is_in(self._read_for_properties))["properties"].drop_nulls().unique()
+        read = pl.col("event").is_in(self._with_properties)
+        texts = frame.filter(read)["properties"].drop_nulls().unique()
         broken = [text for text in texts if text and not is_json_object(text)]
         if not broken:
             return frame
-        read = pl.col("event").is_in(self._read_for_properties)
         bad = read & pl.col("properties").is_in(broken).fill_null(value=False)
         return sieve.refuse(frame, bad, "properties are no JSON object", ("user_id", "event", "properties"))
 

@@ -84,8 +84,7 @@ def _refuse_trials(frame: pl.DataFrame, given: list[str], sieve: Sieve, read_at:
         frame = sieve.refuse(frame, _before_start(column), f"{column} lies before started_at", show)
     for column in given if read_at is not None else ():
         if column != "ends_at":
-            now = pl.lit(read_at).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-            ahead = (pl.col(column) > now + TOLERANCE).fill_null(value=False)
+            ahead = (pl.col(column) > pl.lit(read_at).cast(INSTANT) + TOLERANCE).fill_null(value=False)
             frame = sieve.refuse(frame, ahead, f"{column} lies in the future", show)
     return frame
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -11,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import polars as pl
 
@@ -61,18 +59,6 @@ def parameters(trained: Trained) -> dict[str, Any]:
     return {**plain, **parts, "rung": trained.artifact.rung, "fingerprint": trained.artifact.builder.fingerprint}
 
 
-def digest(data: Dataset) -> str:
-    """Return a short name for the data's content: equal trials, facts and events that signals read, equal digest."""
-    content = hashlib.sha256(data.trials.hash_rows(seed=0).to_numpy().tobytes())
-    for log in data.leads.traits.values():
-        content.update(log.offsets.tobytes() + log.since.tobytes() + repr(list(log.values)).encode())
-    for part in data.parts():
-        for events in (part.logs.lead, part.logs.account):
-            for values in (events.offsets, events.times, events.known, events.kinds, events.numbers, events.codes):
-                content.update(np.ascontiguousarray(values).data)
-    return content.hexdigest()[:16]
-
-
 def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
     """Write everything of a version but the report, into a folder made new; returns the folder."""
     fresh(folder)
@@ -80,7 +66,7 @@ def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
     write_predictions(trained.predictions, folder)
     facts = {
         "version": trained.artifact.version,
-        "data": digest(data),
+        "data": data.digest,
         "figures": figures(trained),
         **_verdicts(trained),
     }
@@ -92,7 +78,7 @@ def write_refusal(refusal: Refusal, data: Dataset, folder: Path) -> Path:
     """Write what a refusal leaves when there is no model: why, and empty predictions."""
     fresh(folder)
     write_predictions(pd.DataFrame(columns=list(PREDICTION_COLUMNS)), folder)
-    write_metrics({"version": None, "data": digest(data), "refusal": str(refusal)}, data, folder)
+    write_metrics({"version": None, "data": data.digest, "refusal": str(refusal)}, data, folder)
     return folder
 
 

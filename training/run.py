@@ -86,7 +86,7 @@ def _finished(trained: Trained, data: Dataset, out: Path, progress: Callable[[st
     (folder / record.REPORT).write_text(page, encoding="utf-8")
     progress("logging and registering in MLflow")
     number = tracking.log(
-        folder, record.WRITTEN, record.parameters(trained), record.figures(trained), record.digest(data),
+        folder, record.WRITTEN, record.parameters(trained), record.figures(trained), data.digest,
         trained.artifact,
     )  # fmt: skip
     assert number is not None  # there is an artifact, so there is a version
@@ -111,6 +111,6 @@ def _refused(refusal: Refusal, data: Dataset, out: Path, progress: Callable[[str
     folder = record.write_refusal(refusal, data, out)
     (folder / record.REPORT).write_text(report.render_refusal(refusal, data), encoding="utf-8")
     progress("logging the refusal in MLflow")
-    tracking.log(folder, record.WRITTEN, {"refusal": str(refusal)}, {}, record.digest(data), None)
+    tracking.log(folder, record.WRITTEN, {"refusal": str(refusal)}, {}, data.digest, None)
     verdict = Verdict(promote=False, why=f"Not promoted: {refusal}")
     return Outcome(folder, None, None, verdict, data.rejections, data.set_right, refusal)

@@ -75,7 +75,7 @@ def test_predictions_have_the_promised_types(written: Path) -> None:
 
 def test_metrics_name_the_version_and_the_data(written: Path, trained: Trained, history: Dataset) -> None:
     found = metrics_of(written)
-    assert (found["version"], found["data"]) == (trained.artifact.version, record.digest(history))
+    assert (found["version"], found["data"]) == (trained.artifact.version, history.digest)
 
 
 def test_metrics_hold_every_figure_with_its_interval(written: Path, trained: Trained) -> None:
@@ -137,7 +137,7 @@ def test_parameters_are_flat_and_say_what_was_learned_from(trained: Trained) -> 
 
 def test_a_refusal_leaves_its_reason_and_no_version(refused: Path, history: Dataset) -> None:
     found = metrics_of(refused)
-    assert (found["version"], found["refusal"], found["data"]) == (None, str(REFUSAL), record.digest(history))
+    assert (found["version"], found["refusal"], found["data"]) == (None, str(REFUSAL), history.digest)
     assert not (refused / "artifact").exists()
 
 
@@ -195,7 +195,7 @@ def test_equal_tables_have_the_same_digest_in_whatever_order_their_events_are(
     events, trials, definition = small(demo_world, definition_text)
     one = dataset(events, trials, definition)
     for again in (events.clone(), events.reverse(), events.sample(fraction=1.0, shuffle=True, seed=4)):
-        assert record.digest(dataset(again, trials, definition)) == record.digest(one)
+        assert dataset(again, trials, definition).digest == one.digest
 
 
 def test_equal_tables_have_the_same_digest_in_whatever_parts_they_are_read(
@@ -203,7 +203,7 @@ def test_equal_tables_have_the_same_digest_in_whatever_parts_they_are_read(
 ) -> None:
     events, trials, definition = small(demo_world, definition_text)
     batches = Source("events", lambda _: events.iter_slices(1_000))
-    assert record.digest(dataset(batches, trials, definition)) == record.digest(dataset(events, trials, definition))
+    assert dataset(batches, trials, definition).digest == dataset(events, trials, definition).digest
 
 
 def test_one_event_less_has_another_digest(demo_world: Demo, definition_text: str) -> None:
@@ -213,7 +213,7 @@ def test_one_event_less_has_another_digest(demo_world: Demo, definition_text: st
     place = events.select(last.arg_true()).to_series()[0]
     fewer = pl.concat([events[:place], events[place + 1 :]])
     whole, less = (dataset(one, trials, definition) for one in (events, fewer))
-    assert record.digest(whole) != record.digest(less)
+    assert whole.digest != less.digest
 
 
 ONE = {"user_id": "u", "event": "limit_reached", "timestamp": datetime(2026, 3, 2, tzinfo=UTC)}
@@ -244,7 +244,7 @@ def test_whatever_a_row_of_features_depends_on_changes_the_digest(
     told = {**base, "properties": '{"company_size": 3}', "event": "$identify"}
     first = told if change.get("event") == "$identify" else base
     digests = [
-        record.digest(dataset(pl.DataFrame([other, before, row], schema_overrides=kinds), trials, definition))
+        dataset(pl.DataFrame([other, before, row], schema_overrides=kinds), trials, definition).digest
         for row in (first, {**first, **change}, dict(first))
     ]
     assert digests[0] == digests[2] != digests[1]
@@ -267,7 +267,7 @@ trials = pl.DataFrame({
     "source": ["x"], "email": ["a@b.example"],
     "converted_at": pl.Series([None], dtype=pl.Datetime("us", "UTC")),
 })
-print(record.digest(dataset(events, trials, parse(sys.stdin.read()))))
+print(dataset(events, trials, parse(sys.stdin.read())).digest)
 """
 
 
@@ -286,7 +286,7 @@ def test_equal_tables_have_the_same_digest_in_every_process(rich_definition: str
 def test_one_trial_less_has_another_digest(demo_world: Demo, definition_text: str) -> None:
     events, trials, definition = small(demo_world, definition_text)
     whole, less = (dataset(events, one, definition) for one in (trials, trials.head(len(trials) - 1)))
-    assert record.digest(whole) != record.digest(less)
+    assert whole.digest != less.digest
 
 
 def test_the_digest_of_accounts_does_not_depend_on_the_order_of_events(
@@ -294,10 +294,10 @@ def test_the_digest_of_accounts_does_not_depend_on_the_order_of_events(
 ) -> None:
     events, trials, definition = small(demo_world, rich_account_definition)
     one, other = (dataset(frame, trials, definition) for frame in (events, events.reverse()))
-    assert record.digest(one) == record.digest(other)
+    assert one.digest == other.digest
 
 
 def test_one_value_changed_has_another_digest(history: Dataset) -> None:
     last = pl.int_range(pl.len()) == pl.len() - 1
     trials = history.trials.with_columns(company_size=pl.col("company_size") + last.cast(pl.Int64))
-    assert record.digest(replace(history, trials=trials)) != record.digest(history)
+    assert replace(history, trials=trials).digest != history.digest

@@ -37,7 +37,7 @@ def logged(trained: Trained, data: Dataset, folder: Path) -> int:
         record.WRITTEN,
         record.parameters(trained),
         record.figures(trained),
-        record.digest(data),
+        data.digest,
         trained.artifact,
     )
     assert number is not None
@@ -225,7 +225,7 @@ def test_a_run_keeps_the_report_figures_and_predictions_but_nothing_else_of_the_
 
 def test_a_refusal_is_logged_without_a_version(history: Dataset, workplace: Path) -> None:
     record.write_refusal(Refusal("why"), history, workplace / "out")
-    number = tracking.log(workplace / "out", record.WRITTEN, {"refusal": "why"}, {}, record.digest(history), None)
+    number = tracking.log(workplace / "out", record.WRITTEN, {"refusal": "why"}, {}, history.digest, None)
     assert (number, tracking.versions()) == (None, [])
     assert len(list(workplace.glob("mlruns/**/metrics.json"))) == 1
 
