@@ -13,9 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -30,6 +28,9 @@ from features.errors import InvalidInput, InvalidSetting
 from features.measures import MEASURES, SPECS, Spec
 from features.measures import parse as parse_written
 from features.phrases import Phrase
+from features.policies import CapacityPolicy, CutoffPolicy, PrecisionPolicy, ValuePolicy
+from features.rules import PointCard, Rule
+from features.setting import LongSpan, Setting, some_time
 
 Kind = Literal[
     "activation", "usage_depth", "frequency", "consistency", "value", "team_growth", "upgrade_intent",
@@ -48,16 +49,6 @@ Name = Annotated[str, BeforeValidator(_plain_name)]
 Span = Annotated[int, BeforeValidator(parse_span)]
 
 
-def _some_time(text: object) -> int:
-    micros = parse_span(text)
-    if micros == 0:
-        raise ValueError("must be longer than nothing")
-    return micros
-
-
-LongSpan = Annotated[int, BeforeValidator(_some_time)]
-
-
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -69,12 +60,6 @@ def _known_zone(name: str) -> str:
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Domain = Annotated[str, AfterValidator(lambda text: text.strip().lower().removeprefix("@"))]
 Scalar = str | bool | int | float
-
-
-class Setting(BaseModel):
-    """A part of the definition: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Window(Setting):
@@ -124,7 +109,7 @@ def parse_window(text: object) -> object:
     """Return the window that `7d`, `12h` or `trial` stands for."""
     if isinstance(text, Window):
         return text
-    return Window(length=None if text == "trial" else _some_time(text))
+    return Window(length=None if text == "trial" else some_time(text))
 
 
 class Range(Setting):
@@ -153,7 +138,7 @@ class EventMatch(Setting):
     """Events of one name, and where given only those whose properties have one of these values or lie in a range."""
 
     event: str = Field(min_length=1)
-    where: dict[str, Wanted] = {}
+    where: dict[str, Wanted] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -167,7 +152,10 @@ class EventMatch(Setting):
 
 
 class Signal(Setting):
-    """A behaviour that sales people understand, the events behind it, and how to say it."""
+    """A behaviour that sales people understand, the events behind it, and how to say it.
+
+    A `trusted` one is kept even where it looks as if it told the outcome.
+    """
 
     name: Name
     kind: Kind
@@ -183,6 +171,7 @@ class Signal(Setting):
     missing: str | None = None
     speakable: bool = True
     playbook: Name | None = None
+    trusted: bool = False
 
     @property
     def sign(self) -> int:
@@ -198,6 +187,7 @@ class Trait(Setting):
     direction: Literal["+", "-", "free"] = "free"
     text: Annotated[Phrase, BeforeValidator(Phrase.parse)] = Phrase.parse("{value}")
     speakable: bool = False
+    trusted: bool = False
 
     @property
     def source(self) -> str:
@@ -212,26 +202,22 @@ class Trait(Setting):
 class Trial(Setting):
     """When a trial starts, how long it lasts (None: freemium), what closes it."""
 
-    length: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else _some_time(v))] = None
+    length: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else some_time(v))] = None
     start_event: str | None = None
     closed_by: tuple[str, ...] = ()
     round_start_to: Literal["day"] | None = None
 
 
 class Conversion(Setting):
-    """What winning is, and within which time it must happen to count."""
+    """What winning is, and within which time it must happen to count.
+
+    `later` is the time within which a slow burner may still convert, from the same moment; None where nobody asks.
+    """
 
     event: str | None = None
     column: str = "converted_at"
     horizon: LongSpan
-
-
-class PrecisionPolicy(Setting):
-    """A PQL must convert with a probability of `at_least`, promised with `confidence`."""
-
-    policy: Literal["precision"] = "precision"
-    at_least: float = Field(gt=0, lt=1)
-    confidence: float = Field(default=0.9, ge=0.5, lt=1)
+    later: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else some_time(v))] = 90 * DAY
 
 
 class Exclusions(Setting):
@@ -269,8 +255,10 @@ class Definition(Setting):
     signals: tuple[Signal, ...] = ()
     traits: tuple[Trait, ...] = ()
     exclude: Exclusions = Exclusions()
-    cutoff: PrecisionPolicy
+    cutoff: CutoffPolicy
     playbooks: tuple[Playbook, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    points: PointCard | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Definition:
@@ -325,6 +313,7 @@ def load(path: Path) -> Definition:
 
 
 __all__ = [
-    "CONVERTED", "KINDS", "MEASURES", "TRIAL_STARTED", "Definition", "EventMatch", "InvalidSetting", "Measure", "Playbook",
-    "PrecisionPolicy", "Range", "Signal", "Trait", "Window", "load", "parse", "place",
+    "CONVERTED", "KINDS", "MEASURES", "TRIAL_STARTED", "CapacityPolicy", "CutoffPolicy", "Definition", "EventMatch",
+    "InvalidSetting", "Measure", "Playbook", "PrecisionPolicy", "Range", "Signal", "Trait", "ValuePolicy", "Window", "load",
+    "parse", "place",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from features.durations import span_text
+from features.errors import suggestion
+from features.rules import rule_problems
 
 if TYPE_CHECKING:
     from features.definition import Definition, Signal
@@ -32,6 +34,8 @@ def problems(definition: Definition) -> Iterator[str]:
     yield from _window_problems(definition)
     yield from _trait_problems(definition)
     yield from _filter_problems(definition)
+    yield from _segment_problems(definition)
+    yield from rule_problems(definition)
     books = {book.id for book in definition.playbooks}
     for signal in definition.signals:
         yield from _signal_problems(definition, signal)
@@ -83,6 +87,18 @@ def _trait_problems(definition: Definition) -> Iterator[str]:
             )
     if definition.exclude.email_domains and not any(trait.type == "email_domain" for trait in definition.traits):
         yield "exclude.email_domains: needs a trait of type email_domain, whose addresses it is about, got none."
+
+
+def _segment_problems(definition: Definition) -> Iterator[str]:
+    name = definition.cutoff.segments
+    if name is None:
+        return
+    known = {trait.name: trait.type for trait in definition.traits}
+    if name not in known:
+        guess = suggestion(name, known)
+        yield f"cutoff.segments: must be the name of a trait, got {name!r}.{guess}"
+    elif known[name] == "number":
+        yield f"cutoff.segments: must be a trait of type category, flag or email_domain, got {name!r} of type number."
 
 
 def _filter_problems(definition: Definition) -> Iterator[str]:

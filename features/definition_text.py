@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from features.errors import InvalidSetting, suggestion
 
@@ -80,7 +80,7 @@ def settings_error(
     spot = f"{where}{f' line {line}' if line else ''}"
     key = _key(path, raw)
     if first["type"] == "extra_forbidden":
-        known = _fields_at(model, path[:-1])
+        known = _fields_at(model, first["loc"][:-1])
         return InvalidSetting(
             f"{spot}: unknown key {key}.{suggestion(str(path[-1]), known)} Known here: {', '.join(known)}."
         )
@@ -136,15 +136,19 @@ def _step_into(value: object, step: str | int) -> object:
     return value[step] if isinstance(value, list) and isinstance(step, int) and step < len(value) else None
 
 
-def _fields_at(model: type[BaseModel], path: list[str | int]) -> list[str]:
+def _fields_at(model: type[BaseModel], steps: Sequence[str | int]) -> list[str]:
+    """Return the keys known where the steps lead to; of a union's parts the one that a step in brackets names."""
     current = model
-    for step in (step for step in path if isinstance(step, str)):
+    for step in (step for step in _path(steps) if isinstance(step, str)):
         field = current.model_fields.get(step)
-        current = next(_models_in(field.annotation), current) if field else current
+        current = next(_models_in(field.annotation, steps), current) if field else current
     return list(current.model_fields)
 
 
-def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+def _models_in(annotation: object, steps: Sequence[str | int]) -> Iterator[type[BaseModel]]:
+    tags = [one.tag for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Tag)]
+    if any(tag not in steps for tag in tags):
+        return
     if (
         isinstance(annotation, type)
         and not isinstance(annotation, types.GenericAlias)
@@ -152,4 +156,29 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
     ):
         yield annotation
     for argument in get_args(annotation):
-        yield from _models_in(argument)
+        yield from _models_in(argument, steps)
+
+
+def without_names(text: str, names: Collection[str]) -> str:
+    """Return the YAML text of a definition without these signals and traits, and the rules and points that rest on them.
+
+    Comments are lost; the first line says what was left out.
+    """
+    raw: dict[str, Any] = yaml.safe_load(text)
+    for part in ("signals", "traits"):
+        if raw.get(part):
+            raw[part] = [one for one in raw[part] if one["name"] not in names]
+    if raw.get("rules"):
+        raw["rules"] = [rule for rule in raw["rules"] if not any(_owner(one) in names for one in rule["all"])]
+    if raw.get("points"):
+        raw["points"]["card"] = [item for item in raw["points"]["card"] if _owner(item) not in names]
+        if not raw["points"]["card"]:
+            del raw["points"]
+    if raw["cutoff"].get("segments") in names:
+        del raw["cutoff"]["segments"]
+    written: str = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110)
+    return f"# Left out, because they tell the outcome: {', '.join(sorted(names))}.\n{written}"
+
+
+def _owner(condition: dict[str, Any]) -> Any:
+    return condition.get("signal") or condition.get("trait")

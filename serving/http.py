@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.errors import PQLError
 from serving.requests import decode, error_body, result_body, score
-from serving.scoring.decision import Cutoff
+from serving.scoring.decision import Cutoff, expired, overall, to_facts
 from serving.scoring.scorer import Scorer
 
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -85,8 +85,11 @@ def _scored(desk: Desk, body: bytes) -> bytes:
 
 
 def in_service(scorer: Scorer) -> dict[str, Any]:
-    """Return which version answers, and from which probability on a lead is a PQL (null: nobody is)."""
-    decision = scorer.artifact.decision
+    """Return which version answers, and from which probability on a lead is a PQL (null: nobody is).
+
+    Where segments have cutoffs of their own it is that of leads of no segment; `GET /model` tells of all.
+    """
+    decision = overall(scorer.artifact.decision)
     return {
         "model_version": scorer.artifact.version,
         "cutoff": decision.probability if isinstance(decision, Cutoff) else None,
@@ -95,14 +98,15 @@ def in_service(scorer: Scorer) -> dict[str, Any]:
 
 async def get_model(request: Request) -> Response:
     """`GET /model`."""
-    artifact = request.app.state.desk.scorer.artifact
-    decision = {"kind": type(artifact.decision).__name__, **asdict(artifact.decision)}
+    desk: Desk = request.app.state.desk
+    artifact = desk.scorer.artifact
     columns = [{"name": c.name, "unit": c.unit, "meaning": c.meaning} for c in artifact.builder.columns]
     facts = {
-        **in_service(request.app.state.desk.scorer),
+        **in_service(desk.scorer),
         "product": artifact.definition.product,
         "rung": artifact.rung,
-        "decision": decision,
+        "decision": to_facts(artifact.decision),
+        "expired": expired(artifact.decision, desk.now()),
         "training": artifact.training,
         "columns": columns,
     }

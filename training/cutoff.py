@@ -1,120 +1,194 @@
-"""Choosing the cutoff so that a promise can be made about it.
+"""Choosing the cutoff that a policy asks for, on leads whose outcome is known and that nobody learned from.
 
-Learn-then-test (Angelopoulos et al., arXiv 2110.01052): cutoffs are tried from strict to lax in an order fixed
-beforehand, each by an exact binomial test, and the first failure ends the search, so that all tests together err with
-probability at most 1 -
-confidence. What is counted is a lead as a rep meets it: once, at the first of its snapshots that crosses the cutoff.
+Each limit that is asked for draws a line: the laxest cutoff that keeps the promise, the one that flags no more leads
+than can be called, the one from which a call pays. The strictest line binds.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import beta, binom
 
-from features.definition import PrecisionPolicy
+from features.policies import CutoffPolicy
 from features.times import text_of
 from features.windows import Floats, Ints
-from serving.scoring.decision import Cutoff, Decision, NoCutoff
+from serving.scoring.decision import Cutoff, Decision, Line, LineName, NoCutoff, Segmented
+from training.certify import Floor, Shortfall, Tried, certify, leads_to_carry, too_few
+from training.first_flags import FirstFlags, first_flag_rows, lower_bound
 from training.snapshots import Snapshots
 
-FEWEST_LEADS: Final = 30
-"""No cutoff is tried that flags fewer held-out leads than this."""
-CUTOFFS_TRIED: Final = 60
 
-
-def choose_cutoff(probabilities: Floats, table: Snapshots, policy: PrecisionPolicy) -> Decision:
-    """Return the laxest cutoff that is certified, or why none is.
+def choose_cutoff(
+    probabilities: Floats,
+    table: Snapshots,
+    policy: CutoffPolicy,
+    segments: Ints | None = None,
+    names: Sequence[str] = (),
+) -> Decision:
+    """Return the laxest cutoff that keeps all that the policy asks for, or why none does.
 
     Parameters
     ----------
     probabilities : float64 array of shape (n,)
         Of the table's rows, from a model that has not learned from them.
     table : Snapshots of shape (n,), ordered by as_of
+    segments : int64 array of shape (n,), optional
+        The number of each row's segment, negative where it has none; with it each segment that has evidence enough gets
+        a decision of its own.
+    names : of the segments
     """
-    peaks = np.sort(_peaks(probabilities, table.lead))[::-1]
-    strictest = strictest_rank(policy)
-    if len(peaks) < strictest:
-        return _refuse(
-            policy, f"only {len(peaks):,} held-out leads; at least {strictest:,} are needed to try a cutoff."
-        )
-    best: Decision | None = None
-    n = converted = 0
-    for rank in _ranks(strictest, len(peaks)):
-        threshold = float(peaks[rank - 1])
-        n, converted = first_flags(probabilities, table, threshold)
-        if binom.sf(converted - 1, n, policy.at_least) > 1 - policy.confidence:
-            break
-        best = _certified(threshold, n, converted, table, policy)
-    return best or _refuse(policy, _shortfall(n, converted, policy))
+    seen = FirstFlags.of(probabilities, table)
+    limits = _limits(seen, policy)
+    overall = _decide(_Part(seen, policy, policy.confidence, _Span.of(table, policy)), limits)
+    if segments is None:
+        return overall
+    each = _each_segment(probabilities, table, policy, limits, segments, len(names))
+    return Segmented(policy.segments or "", tuple(names), each, overall)
 
 
-def strictest_rank(policy: PrecisionPolicy) -> int:
-    """Return how many leads the first cutoff tried flags: precision half-way from the promise to 1 would pass."""
-    return leads_needed((1 + policy.at_least) / 2, policy) or FEWEST_LEADS
+def _each_segment(
+    probabilities: Floats, table: Snapshots, policy: CutoffPolicy, limits: Sequence[_Limit], segments: Ints, count: int
+) -> tuple[Cutoff | NoCutoff | None, ...]:
+    """Return the decision on each segment, None where it cannot carry one.
+
+    The segments tested share the chance of being wrong. Which ones are tested depends on their sizes alone.
+    """
+    rows = [np.flatnonzero(segments == number) for number in range(count)]
+    seen = [FirstFlags.of(probabilities[mine], table.take(mine)) for mine in rows]
+    fewest = leads_to_carry(Floor(policy.at_least, policy.confidence)) if policy.at_least else 1
+    tested = [len(one) >= fewest for one in seen]
+    confidence = 1 - (1 - policy.confidence) / max(1, sum(tested))
+    found: list[Cutoff | NoCutoff | None] = []
+    for mine, one, is_tested in zip(rows, seen, tested, strict=True):
+        if not is_tested:
+            found.append(None)
+            continue
+        part = _Part(one, policy, confidence, _Span.of(table.take(mine), policy))
+        hopeless = part.floor is not None and too_few(len(one), one.won, part.floor)
+        found.append(None if hopeless else _decide(part, limits))
+    return tuple(found)
 
 
-def _ranks(strictest: int, n_leads: int) -> Ints:
-    """Return how many leads each cutoff tried would flag, strict to lax, evenly spaced on a log scale."""
-    widest = max(strictest, n_leads // 2)
-    return np.unique(np.geomspace(strictest, widest, CUTOFFS_TRIED).round().astype(np.int64))
+@dataclass(frozen=True)
+class _Limit:
+    """The lowest probability that a limit allows, infinite where it allows nobody."""
+
+    name: LineName
+    probability: float
+    why: str
 
 
-def _peaks(probabilities: Floats, lead: Ints) -> Floats:
-    """Return the highest probability that each lead ever has: float64 array of shape (n_leads,)."""
-    _, position = np.unique(lead, return_inverse=True)
-    peaks = np.full(position.max(initial=-1) + 1, -np.inf)
-    np.maximum.at(peaks, position, probabilities)
-    return peaks
+_NO_LIMIT: Final = _Limit("promise", -math.inf, "")
 
 
-def first_flag_rows(flagged: npt.NDArray[np.bool_], lead: Ints) -> Ints:
-    """Return, of rows in time order, the first flagged row of each lead."""
-    rows = np.flatnonzero(flagged)
-    _, first = np.unique(lead[rows], return_index=True)
-    return rows[first]
+@dataclass(frozen=True)
+class _Span:
+    """Over which time was measured, and until when that holds."""
+
+    start: str
+    end: str
+    expires: str | None
+
+    @classmethod
+    def of(cls, table: Snapshots, policy: CutoffPolicy) -> _Span:
+        if not len(table):
+            return cls("", "", None)
+        end = int(table.label_end.max())
+        expires = None if policy.valid_for is None else text_of(end + policy.valid_for)
+        return cls(text_of(int(table.as_of.min())), text_of(end), expires)
 
 
-def first_flags(probabilities: Floats, table: Snapshots, threshold: float) -> tuple[int, int]:
-    """Return how many leads cross a threshold, and how many of them convert within the horizon of that moment."""
-    rows = first_flag_rows(probabilities >= threshold, table.lead)
-    return len(rows), int(table.converted[rows].sum())
+@dataclass(frozen=True)
+class _Part:
+    """The held-out leads of all or of one segment, and what is asked of them."""
+
+    seen: FirstFlags
+    policy: CutoffPolicy
+    confidence: float
+    span: _Span
+
+    @property
+    def floor(self) -> Floor | None:
+        at_least = self.policy.at_least
+        return None if at_least is None else Floor(at_least, self.confidence)
+
+    def line(self, name: LineName, probability: float, why: str) -> Line:
+        leads, converted = self.seen.at(probability)
+        low = lower_bound(converted, leads, self.confidence)
+        return Line(name, probability, leads, converted, low, leads / self.seen.weeks, why)
+
+    def refuse(self, reason: str, needed: int | None = None) -> NoCutoff:
+        return NoCutoff(self.policy.at_least, self.confidence, reason, needed)
+
+    def cutoff(self, probability: float, binds: LineName, lines: tuple[Line, ...]) -> Cutoff:
+        own, span = self.line(binds, probability, ""), self.span
+        return Cutoff(
+            probability, self.policy.at_least, self.confidence, own.leads, own.converted, own.precision_low, span.start,
+            span.end, own.leads_per_week, span.expires, self.policy.policy, binds, lines,
+        )  # fmt: skip
 
 
-def lower_bound(converted: int, n: int, confidence: float) -> float:
-    """Return the one-sided Clopper-Pearson lower bound of a share; 0 where nothing was seen."""
-    return float(beta.ppf(1 - confidence, converted, n - converted + 1)) if converted else 0.0
+def _limits(seen: FirstFlags, policy: CutoffPolicy) -> list[_Limit]:
+    """Return the limits that depend on no outcome."""
+    found = []
+    if policy.leads_per_week is not None:
+        found.append(_capacity(seen, policy.leads_per_week))
+    if policy.worth_it is not None:
+        found.append(_Limit("value", policy.worth_it, f"a contact pays from a probability of {policy.worth_it:.3f} on"))
+    return found
 
 
-def _certified(threshold: float, n: int, converted: int, table: Snapshots, policy: PrecisionPolicy) -> Cutoff:
-    low = lower_bound(converted, n, policy.confidence)
-    span = text_of(int(table.as_of.min())), text_of(int(table.label_end.max()))
-    return Cutoff(threshold, policy.at_least, policy.confidence, n, converted, low, *span)
+def _capacity(seen: FirstFlags, per_week: float) -> _Limit:
+    """Return the lowest score from which no more leads per week than that are flagged for the first time."""
+    weeks, peaks = seen.weeks, seen.peaks
+    span = f"over the {weeks:.3g} week(s) of held-out leads"
+    why = f"at most {per_week:g} a week may be flagged"
+    enough = np.flatnonzero(np.arange(1, len(seen) + 1) / weeks <= per_week)
+    if not len(enough):
+        return _Limit("capacity", math.inf, f"{why}, which is not one lead {span}. Raise leads_per_week.")
+    # Leads of equal score are flagged together, or not at all.
+    last = len(enough)
+    tied = last < len(seen) and peaks[last] == peaks[last - 1]
+    place = int(np.searchsorted(-peaks, -peaks[last - 1])) - 1 if tied else last - 1
+    if place < 0:
+        together = int(np.sum(peaks == peaks[0]))
+        tie = f"the {together:,} highest-scored leads {span} have the same score"
+        return _Limit("capacity", math.inf, f"{why}, and {tie}. Raise leads_per_week.")
+    return _Limit("capacity", float(peaks[place]), why)
 
 
-def _refuse(policy: PrecisionPolicy, reason: str) -> NoCutoff:
-    return NoCutoff(policy.at_least, policy.confidence, reason)
+def _decide(part: _Part, limits: Sequence[_Limit]) -> Cutoff | NoCutoff:
+    """Return the laxest cutoff that the floor and all limits allow."""
+    if not len(part.seen):
+        return part.refuse("no held-out leads, so that nothing can be measured. Wait for more history.")
+    strictest = max(limits, key=lambda limit: limit.probability, default=_NO_LIMIT)
+    if strictest.probability == math.inf:
+        return part.refuse(strictest.why)
+    lines = tuple(part.line(limit.name, limit.probability, limit.why) for limit in limits)
+    if part.floor is None:
+        return part.cutoff(strictest.probability, strictest.name, lines)
+    certified = certify(part.seen, part.floor)
+    if isinstance(certified, Shortfall):
+        return part.refuse(certified.reason, certified.needed)
+    allowed = [one for one in certified if one.threshold >= strictest.probability]
+    if not allowed:
+        return part.refuse(_forbidden(certified[0], part.seen, strictest))
+    binds = "promise" if allowed[-1] is certified[-1] else strictest.name
+    kept = f"at least {part.floor.at_least:.0%} convert, with {part.floor.confidence:.0%} confidence"
+    return part.cutoff(allowed[-1].threshold, binds, (part.line("promise", certified[-1].threshold, kept), *lines))
 
 
-def _shortfall(n: int, converted: int, policy: PrecisionPolicy) -> str:
-    seen = converted / n
-    low = lower_bound(converted, n, policy.confidence)
-    text = (
-        f"of the {n} highest-scored held-out leads {converted} converted ({seen:.0%}); "
-        f"with {policy.confidence:.0%} confidence that shows {low:.0%} or more, and {policy.at_least:.0%} is asked for. "
+def _forbidden(first: Tried, seen: FirstFlags, limit: _Limit) -> str:
+    rate = first.leads / seen.weeks
+    help_ = "Raise leads_per_week" if limit.name == "capacity" else "Lower touch_cost to what it really is"
+    return (
+        f"the strictest cutoff that can carry the promise flags {first.leads:,} held-out leads ({rate:.3g} a week), from a "
+        f"probability of {first.threshold:.3f} on; but {limit.why}. {help_}, or drop at_least."
     )
-    needed = leads_needed(seen, policy)
-    if needed is None:
-        less = f"Ask for less than {seen:.0%}, or give" if converted else "Give"
-        return text + f"{less} the model signals that tell converters apart better."
-    return text + f"If they go on converting at {seen:.0%}, about {needed:,} such leads would carry the promise."
 
 
-def leads_needed(precision: float, policy: PrecisionPolicy, most: int = 100_000) -> int | None:
-    """Return how many leads converting at `precision` would pass the test, None where no number up to `most` would."""
-    for n in np.unique(np.geomspace(FEWEST_LEADS, most, 400).astype(np.int64)):
-        if binom.sf(round(precision * n) - 1, n, policy.at_least) <= 1 - policy.confidence:
-            return int(n)
-    return None
+__all__ = ["FirstFlags", "choose_cutoff", "first_flag_rows", "lower_bound"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from serving.scoring.decision import Cutoff
+from serving.scoring.decision import Cutoff, Decision, NoCutoff, Segmented, overall, parts
+from training.evaluate import Promise
 from training.pipeline import Trained
 from training.record import REPORT
 from training.run import Outcome
@@ -28,22 +29,51 @@ def summary(outcome: Outcome) -> list[str]:
 
 
 def _judgement(trained: Trained) -> list[str]:
-    auc, parts = trained.figures["auc"], trained.artifact.training["parts"]
-    test = parts["test"]
+    auc, counted = trained.figures["auc"], trained.artifact.training["parts"]
+    test = counted["test"]
     return [
-        f"Learned  from {parts['fit']['leads']:,} leads ({parts['fit']['converted']:,} converted), "
+        f"Learned  from {counted['fit']['leads']:,} leads ({counted['fit']['converted']:,} converted), "
         f"judged on {test['leads']:,} later ones ({test['converted']:,} converted)",
         f"Ranking  AUC {auc.value:.3f} (95% interval {auc.low:.3f} to {auc.high:.3f})",
-        f"Cutoff   {_cutoff(trained)}",
+        *cutoff_lines(trained.artifact.decision, trained.promise),
     ]
 
 
-def _cutoff(trained: Trained) -> str:
-    decision, kept = trained.artifact.decision, trained.promise
-    if not isinstance(decision, Cutoff):
-        return f"NONE, so nobody is called a PQL: {decision.reason}"
-    promised = f"at least {decision.at_least:.0%} of PQLs convert, with {decision.confidence:.0%} confidence"
-    text = f"{decision.probability:.3f}: {promised}"
+def cutoff_lines(decision: Decision, kept: Promise) -> list[str]:
+    """Return what was decided, on segments too, and how it went on later trials, a line each."""
+    lines = [f"Cutoff   {_decided(overall(decision))}"]
+    if isinstance(decision, Segmented):
+        for name, own in zip(decision.names, decision.each, strict=True):
+            said = "as all leads, for it has too few of its own" if own is None else _decided(own)
+            lines.append(f"         {decision.trait} {name}: {said}")
+    if any(isinstance(part, Cutoff) for part in parts(decision)):
+        lines.append(f"         {_kept(kept)}")
+    return lines
+
+
+def _kept(kept: Promise) -> str:
     if kept.precision is None:
-        return f"{text}; none of the later leads reached it"
-    return f"{text}; on later trials {kept.converted:,} of {kept.leads:,} did ({kept.precision.value:.0%})"
+        return "none of the later leads reached it"
+    return f"on later trials {kept.converted:,} of {kept.leads:,} PQLs converted ({kept.precision.value:.0%})"
+
+
+def _decided(decision: Cutoff | NoCutoff) -> str:
+    """Return a cutoff with what it says of PQLs, and the lines beside it, or why there is none."""
+    if isinstance(decision, NoCutoff):
+        return f"NONE, so nobody is called a PQL: {decision.reason}"
+    text = f"{decision.probability:.3f}: {_said(decision)}"
+    if len(decision.lines) > 1:
+        beside = ", ".join(f"{_LINES[line.name]} {line.probability:.3f}" for line in decision.lines)
+        text += f"; {beside}: {_LINES[decision.binds]} binds"
+    return text if decision.expires is None else f"{text}; its evidence counts until {decision.expires}"
+
+
+_LINES = {"promise": "the promise", "capacity": "capacity", "value": "value"}
+
+
+def _said(decision: Cutoff) -> str:
+    if decision.at_least is not None:
+        return f"at least {decision.at_least:.0%} of PQLs convert, with {decision.confidence:.0%} confidence"
+    rate = "" if decision.leads_per_week is None else f"{decision.leads_per_week:.3g} PQLs a week; "
+    seen = f"{decision.converted:,} of {decision.leads:,} held-out ones converted"
+    return f"{rate}{seen}, at least {decision.precision_low:.0%} with {decision.confidence:.0%} confidence"

@@ -332,7 +332,7 @@ def test_what_is_missing_is_named(old: str, key: str) -> None:
         ("at_least: 0.3", "at_least: .nan", "line 8: cutoff.at_least must be"),
         ("at_least: 0.3", "at_least: 30%", "line 8: cutoff.at_least must be a valid number"),
         ("confidence: 0.95", "confidence: 0.4", "cutoff.confidence must be greater than or equal to 0.5, got 0.4."),
-        ("policy: precision", "policy: top", "line 8: cutoff.policy must be 'precision', got 'top'."),
+        ("policy: precision", "policy: top", "cutoff.policy must be 'precision', 'capacity' or 'value', got 'top'."),
         ("name: invites", "name: In vites", "line 10: signals[0] (In vites).name must be small letters, digits and _"),
         ("kind: team_growth\n    events", "kind: team_grwth\n    events", "Did you mean 'team_growth'?"),
         ("[invite_sent, {", "[3, {", "line 12: signals[0] (invites).events[0] must be keys with values, got 3."),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from features.durations import DAY
 from features.times import parse_instant
 from serving.http import MOST_BYTES, MOST_WAITING, Desk, OneShape, application, clock
 from serving.requests import decode, result_body, score
+from serving.scoring.decision import Cutoff, Decision, NoCutoff, Segmented, from_facts, to_facts
 from serving.scoring.scorer import Scorer
 
 NOW = parse_instant("2026-01-09T09:00:00Z", "now")
@@ -231,9 +233,44 @@ def test_the_model_says_what_is_in_service_and_why(client: TestClient, scorer: S
     assert decision["kind"] == "Cutoff"
     assert decision["precision_low"] >= decision["at_least"] == 0.3
     assert 0 < decision["converted"] < decision["leads"]
+    assert decision == to_facts(artifact.decision)
+    assert body["expired"] is False
     assert body["training"] == json.loads(json.dumps(trained.artifact.training))
     assert [column["name"] for column in body["columns"]] == [column.name for column in scorer.builder.columns]
     assert all(set(column) == {"name", "unit", "meaning"} for column in body["columns"])
+
+
+def model_told(scorer: Scorer, decision: Decision, now: int = NOW) -> dict[str, Any]:
+    """What `GET /model` says of a scorer with such a decision."""
+    app = application()
+    app.state.desk = Desk(Scorer(replace(scorer.artifact, decision=decision)), lambda: now)
+    with TestClient(app) as client:
+        told: dict[str, Any] = client.get("/model").json()
+    return told
+
+
+CUTOFF = Cutoff(0.25, 0.3, 0.9, 900, 300, 0.31, "a", "b", expires="2026-01-09T09:00:00Z")
+
+
+def test_the_model_says_when_the_evidence_of_its_cutoff_is_stale(scorer: Scorer) -> None:
+    assert model_told(scorer, CUTOFF)["expired"] is True
+    assert model_told(scorer, CUTOFF, NOW - 1)["expired"] is False
+    assert model_told(scorer, replace(CUTOFF, expires=None))["expired"] is False
+
+
+def test_the_model_says_why_nobody_is_a_pql(scorer: Scorer) -> None:
+    told = model_told(scorer, NoCutoff(0.3, 0.9, "too few leads", 40))
+    assert (told["cutoff"], told["expired"]) == (None, False)
+    assert told["decision"] == {
+        "kind": "NoCutoff", "at_least": 0.3, "confidence": 0.9, "reason": "too few leads", "needed": 40
+    }  # fmt: skip
+
+
+def test_the_model_tells_of_every_segment(scorer: Scorer) -> None:
+    decision = Segmented("plan", ("pro",), (replace(CUTOFF, probability=0.1),), CUTOFF)
+    told = model_told(scorer, decision)
+    assert told["cutoff"] == CUTOFF.probability
+    assert from_facts(told["decision"]) == decision
 
 
 def test_the_clock_tells_microseconds_of_today() -> None:

@@ -1,6 +1,9 @@
-"""The cutoff keeps its promise: by the binomial law on each test, and in worlds whose truth is known on all of them."""
+"""Each limit draws its line, the strictest binds, and all that is said of the cutoff is what a recount finds."""
 
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -8,25 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
-from scipy.stats import binom, binomtest
 
-from features.definition import PrecisionPolicy
 from features.durations import DAY
+from features.policies import CapacityPolicy, CutoffPolicy, PrecisionPolicy, ValuePolicy
+from features.times import parse_instant
 from features.windows import Floats, Ints
-from serving.scoring.decision import Cutoff, Decision, NoCutoff
-from training.cutoff import (
-    FEWEST_LEADS,
-    choose_cutoff,
-    first_flag_rows,
-    first_flags,
-    leads_needed,
-    lower_bound,
-    strictest_rank,
-)
+from serving.scoring.decision import Cutoff, Decision, NoCutoff, Segmented, from_facts, to_facts
+from training.certify import Floor, Shortfall, certify, leads_to_carry
+from training.cutoff import choose_cutoff
+from training.first_flags import FirstFlags, first_flag_rows, lower_bound
 from training.snapshots import Snapshots
 
 POLICY = PrecisionPolicy(at_least=0.3, confidence=0.9)
+FLOOR = Floor(0.3, 0.9)
 START = 1_700_000_000_000_000
+few = settings(max_examples=40)
+seeds = st.integers(0, 2**32 - 1)
+rates = st.sampled_from([0.2, 1.0, 3.5, 10.0, 20.0, 40.0, 1e6])
+costs = st.sampled_from([0.05, 0.2, 0.3, 0.5, 0.9, 0.999])
 
 
 def table_of(lead: Ints, converted: Ints, as_of: Ints | None = None) -> Snapshots:
@@ -35,345 +37,399 @@ def table_of(lead: Ints, converted: Ints, as_of: Ints | None = None) -> Snapshot
     return Snapshots(lead, lead, when, np.full(n, START), when + 30 * DAY, converted, np.ones(n))
 
 
-# --- the bound --------------------------------------------------------------------------------
-
-seen = st.integers(1, 3_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-
-
-@given(seen, st.sampled_from([0.5, 0.8, 0.9, 0.99]))
-def test_lower_bound_is_that_of_the_exact_one_sided_interval(counts: tuple[int, int], confidence: float) -> None:
-    converted, n = counts
-    interval = binomtest(converted, n, alternative="greater").proportion_ci(confidence, method="exact")
-    assert lower_bound(converted, n, confidence) == pytest.approx(interval.low, abs=1e-12)
+def ranked(converted: npt.NDArray[np.bool_], days: float = 0.0) -> tuple[Floats, Snapshots]:
+    """One look at each lead, scores falling from lead to lead, all looked at within so many days."""
+    n = len(converted)
+    as_of = START + (np.arange(n) * days * DAY / max(1, n - 1)).astype(np.int64)
+    return np.linspace(0.9, 0.1, n), table_of(np.arange(n), converted.astype(np.int64), as_of)
 
 
-@given(seen.filter(lambda counts: counts[0] > 0), st.sampled_from([0.8, 0.9, 0.99]))
-def test_at_the_lower_bound_so_many_conversions_are_just_as_rare_as_promised(
-    counts: tuple[int, int], confidence: float
-) -> None:
-    converted, n = counts
-    assert binom.sf(converted - 1, n, lower_bound(converted, n, confidence)) == pytest.approx(1 - confidence, rel=1e-6)
+def drawn(seed: int, n: int = 700) -> tuple[Floats, Snapshots]:
+    """Three looks at each lead, over 60 days; the score tells much of who converts, and is tied here and there."""
+    rng = np.random.default_rng(seed)
+    lead = np.repeat(np.arange(n), 3)
+    interest = rng.normal(size=n)[lead] + 0.5 * rng.normal(size=3 * n)
+    converted = (rng.random(3 * n) < expit(-1.5 + 1.5 * interest)).astype(np.int64)
+    as_of = START + rng.integers(0, 60, n)[lead] * DAY + np.tile(np.arange(3), n)
+    order = np.argsort(as_of, kind="stable")
+    scores = expit(-1.5 + 1.5 * interest + 0.5 * rng.normal(size=3 * n)).round(2)
+    return scores[order], table_of(lead[order], converted[order], as_of[order])
 
 
-def test_lower_bound_of_nothing_seen_is_zero() -> None:
-    assert lower_bound(0, 50, 0.9) == 0.0
+def recount(scores: Floats, table: Snapshots, threshold: float) -> tuple[int, int]:
+    rows = first_flag_rows(scores >= threshold, table.lead)
+    return len(rows), int(table.converted[rows].sum())
 
 
-@given(st.floats(0.05, 0.9), st.floats(0.5, 0.99))
-def test_so_many_leads_as_are_said_to_be_needed_pass_the_test(at_least: float, confidence: float) -> None:
-    policy = PrecisionPolicy(at_least=at_least, confidence=confidence)
-    precision = at_least + (1 - at_least) / 3
-    needed = leads_needed(precision, policy)
-    assert needed is not None
-    assert needed >= FEWEST_LEADS
-    assert lower_bound(round(precision * needed), needed, confidence) >= at_least - 1e-12
+def weekly(scores: Floats, table: Snapshots, threshold: float) -> float:
+    weeks = max(1.0, (int(table.as_of.max()) - int(table.as_of.min())) / (7 * DAY))
+    return recount(scores, table, threshold)[0] / weeks
 
 
-def test_no_number_of_leads_is_enough_for_less_than_is_asked() -> None:
-    assert leads_needed(0.29, POLICY) is None
+def threshold_of(decision: Decision) -> float:
+    """The cutoff, above every score where there is none."""
+    return decision.probability if isinstance(decision, Cutoff) else np.inf
 
 
-def test_the_first_cutoff_tried_is_one_that_can_pass() -> None:
-    for at_least in (0.1, 0.3, 0.6, 0.9, 0.97):
-        policy = PrecisionPolicy(at_least=at_least, confidence=0.9)
-        n = strictest_rank(policy)
-        assert lower_bound(n, n, 0.9) >= at_least
+def cutoff_of(decision: Decision) -> Cutoff:
+    assert isinstance(decision, Cutoff), decision
+    return decision
 
 
-# --- first flags ------------------------------------------------------------------------------
+def reason_of(decision: Decision) -> str:
+    assert isinstance(decision, NoCutoff)
+    return decision.reason
 
-histories = st.lists(
-    st.tuples(st.integers(0, 6), st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.integers(0, 1)), max_size=40
+
+def value(worth_it: float, at_least: float | None = None, leads_per_week: float | None = None) -> ValuePolicy:
+    """Return a policy whose contact pays from a probability on."""
+    return ValuePolicy(deal_value=1000, touch_cost=1000 * worth_it, at_least=at_least, leads_per_week=leads_per_week)
+
+
+policies = st.one_of(
+    st.builds(PrecisionPolicy, at_least=st.just(0.3), leads_per_week=st.none() | rates),
+    st.builds(CapacityPolicy, leads_per_week=rates, at_least=st.none() | st.just(0.3)),
+    st.builds(value, costs, st.none() | st.just(0.3), st.none() | rates),
 )
 
 
-def plain_first_flags(rows: list[tuple[int, float, int]], threshold: float) -> tuple[int, int]:
-    first: dict[int, int] = {}
-    for lead, probability, converted in rows:
-        if probability >= threshold:
-            first.setdefault(lead, converted)
-    return len(first), sum(first.values())
-
-
-@given(histories, st.sampled_from([0.05, 0.2, 0.35, 0.5]))
-def test_a_lead_counts_once_when_it_first_crosses_the_threshold(
-    rows: list[tuple[int, float, int]], threshold: float
-) -> None:
-    lead, probability, converted = (np.array([row[i] for row in rows]) for i in range(3))
-    table = table_of(lead.astype(np.int64), converted.astype(np.int64))
-    assert first_flags(probability.astype(np.float64), table, threshold) == plain_first_flags(rows, threshold)
-
-
-def test_a_probability_exactly_at_the_threshold_crosses_it() -> None:
-    assert first_flags(np.array([0.3]), table_of(np.array([0]), np.array([1])), 0.3) == (1, 1)
-
-
-def test_the_outcome_counted_is_that_of_the_first_crossing_not_of_the_highest_score() -> None:
-    table = table_of(np.array([0, 0]), np.array([0, 1]))
-    assert first_flags(np.array([0.4, 0.9]), table, 0.3) == (1, 0)
-
-
-@given(histories)
-def test_first_flagged_rows_are_one_per_flagged_lead(rows: list[tuple[int, float, int]]) -> None:
-    lead = np.array([row[0] for row in rows], np.int64)
-    flagged = np.array([row[1] >= 0.2 for row in rows], bool)
-    found = first_flag_rows(flagged, lead)
-    assert flagged[found].all()
-    assert sorted(lead[found].tolist()) == sorted(set(lead[flagged].tolist()))
-
-
-# --- worlds with known truth ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class World:
-    """Leads looked at up to three times, with scores; `late[i]` is the highest score of the lead before row i."""
-
-    probability: Floats
-    table: Snapshots
-    before: Floats
-
-
-def world(rng: np.random.Generator, n: int, signal: float, base: float) -> World:
-    """Leads of drifting interest that convert by it and then are gone; the score sees it through noise of its own."""
-    rows = np.arange(n * 3)
-    lead, look = rows // 3, rows % 3
-    interest = rng.normal(size=n)[lead] + 0.5 * rng.normal(size=n * 3)
-    truth = expit(base + signal * interest)
-    converts_after = rng.random(n * 3) < truth
-    # Whoever converts between two looks is gone at the second one.
-    gone = converts_after & (rng.random(n * 3) < 0.5)
-    is_open = np.ones((n, 3), bool)
-    is_open[:, 1:] = ~np.logical_or.accumulate(gone.reshape(n, 3)[:, :2], axis=1)
-    score = expit(base + signal * interest + 0.5 * rng.normal(size=n * 3))
-    before = np.full((n, 3), -np.inf)
-    before[:, 1:] = np.maximum.accumulate(score.reshape(n, 3)[:, :2], axis=1)
-    order = np.flatnonzero(is_open.ravel())[np.argsort(look[is_open.ravel()], kind="stable")]
-    table = table_of(lead[order], converts_after[order].astype(np.int64))
-    return World(score[order], table, before.ravel()[order])
-
-
-def true_precision(population: World) -> "FirstFlagPrecision":
-    return FirstFlagPrecision.of(population)
-
-
-@dataclass(frozen=True)
-class FirstFlagPrecision:
-    """The share of first-flagged leads that convert; row i is the first flag for thresholds in (before, score]."""
-
-    scores: Floats
-    won_from_score: Floats
-    befores: Floats
-    won_from_before: Floats
-
-    @classmethod
-    def of(cls, population: World) -> "FirstFlagPrecision":
-        rising = population.probability > population.before
-        converted = population.table.converted[rising].astype(np.float64)
-        parts = []
-        for edge in (population.probability[rising], population.before[rising]):
-            order = np.argsort(edge)
-            parts += [edge[order], np.append(converted[order][::-1].cumsum()[::-1], 0.0)]
-        return cls(*parts)
-
-    def __call__(self, threshold: float) -> float:
-        at_score, at_before = (np.searchsorted(edges, threshold) for edges in (self.scores, self.befores))
-        flagged = (len(self.scores) - at_score) - (len(self.befores) - at_before)
-        return float((self.won_from_score[at_score] - self.won_from_before[at_before]) / flagged)
-
-
-def naive_cutoff(one: World, at_least: float) -> float | None:
-    """The lowest score at which the precision seen, of first flags, is what is asked for."""
-    precision = true_precision(one)
-    scores = np.sort(one.probability)[:-FEWEST_LEADS:5]
-    return next((float(score) for score in scores if precision(float(score)) >= at_least), None)
-
-
-WORLDS, LEADS = 300, 1_000
-DELTA = 1 - POLICY.confidence
-
-
-@pytest.fixture(scope="module")
-def precision_of() -> FirstFlagPrecision:
-    return true_precision(world(np.random.default_rng(99), 300_000, 1.0, -2.3))
-
-
-@pytest.fixture(scope="module")
-def worlds() -> list[World]:
-    return [world(np.random.default_rng(seed), LEADS, 1.0, -2.3) for seed in range(WORLDS)]
-
-
-@pytest.fixture(scope="module")
-def decisions(worlds: list[World]) -> list[Decision]:
-    return [choose_cutoff(one.probability, one.table, POLICY) for one in worlds]
-
-
-def at_most(share: float, n: int) -> float:
-    """The count that so many trials of a chance of at most `share` exceed in one case of a thousand."""
-    return float(binom.ppf(0.999, n, share))
-
-
-def test_the_reference_for_true_precision_counts_like_first_flags() -> None:
-    one = world(np.random.default_rng(5), 400, 1.0, -2.3)
-    for threshold in (0.1, 0.25, 0.4):
-        flagged, won = first_flags(one.probability, one.table, threshold)
-        assert true_precision(one)(threshold) == pytest.approx(won / flagged)
-
-
-def test_promises_are_broken_no_more_often_than_was_said(
-    decisions: list[Decision], precision_of: FirstFlagPrecision
-) -> None:
-    certified = [one for one in decisions if isinstance(one, Cutoff)]
-    broken = sum(precision_of(one.probability) < POLICY.at_least for one in certified)
-    assert len(certified) > 0.7 * WORLDS
-    assert broken <= at_most(DELTA, len(certified))
-
-
-def test_the_naive_choice_breaks_its_promise_far_more_often(
-    worlds: list[World], precision_of: FirstFlagPrecision
-) -> None:
-    chosen = [naive_cutoff(one, POLICY.at_least) for one in worlds]
-    broken = sum(precision_of(one) < POLICY.at_least for one in chosen if one is not None)
-    assert broken > 0.3 * WORLDS
-
-
-def test_a_certified_cutoff_is_not_needlessly_strict(
-    decisions: list[Decision], precision_of: FirstFlagPrecision
-) -> None:
-    promised = [precision_of(one.probability) for one in decisions if isinstance(one, Cutoff)]
-    assert np.median(promised) < 0.42
-
-
-def test_the_evidence_is_what_a_recount_finds(worlds: list[World], decisions: list[Decision]) -> None:
-    for one, found in zip(worlds, decisions, strict=True):
-        if isinstance(found, Cutoff):
-            assert first_flags(one.probability, one.table, found.probability) == (found.leads, found.converted)
-            assert (
-                found.precision_low == lower_bound(found.converted, found.leads, POLICY.confidence) >= POLICY.at_least
-            )
-
-
-@pytest.mark.parametrize("share", [0.1, 0.29])
-def test_pure_noise_is_hardly_ever_certified(share: float) -> None:
-    rng = np.random.default_rng(4)
-    lead, n = np.arange(LEADS), 100
-    found = [
-        choose_cutoff(rng.random(LEADS), table_of(lead, (rng.random(LEADS) < share).astype(np.int64)), POLICY)
-        for _ in range(n)
-    ]
-    assert sum(isinstance(one, Cutoff) for one in found) <= at_most(DELTA, n)
-
-
-# --- the choice -------------------------------------------------------------------------------
-
-few = settings(max_examples=25)
-seeds = st.integers(0, 2**32 - 1)
-
-
-def chosen(one: World, policy: PrecisionPolicy = POLICY) -> float:
-    """The cutoff, above every score where there is none."""
-    found = choose_cutoff(one.probability, one.table, policy)
-    return found.probability if isinstance(found, Cutoff) else np.inf
+# --- all policies -----------------------------------------------------------------------------
 
 
 @few
-@given(seeds)
-def test_more_confidence_never_lowers_the_cutoff(seed: int) -> None:
-    one = world(np.random.default_rng(seed), 600, 1.5, -1.5)
-    # The same first rank for both, or they would try different cutoffs.
-    cautious, bold = (chosen(one, replace_confidence(confidence)) for confidence in (0.95, 0.8))
-    assert strictest_rank(replace_confidence(0.95)) == strictest_rank(replace_confidence(0.8))
-    assert cautious >= bold
-
-
-def replace_confidence(confidence: float) -> PrecisionPolicy:
-    return PrecisionPolicy(at_least=POLICY.at_least, confidence=confidence)
+@given(seeds, policies)
+def test_the_evidence_is_what_a_recount_finds(seed: int, policy: CutoffPolicy) -> None:
+    scores, table = drawn(seed)
+    found = choose_cutoff(scores, table, policy)
+    if isinstance(found, Cutoff):
+        assert (found.leads, found.converted) == recount(scores, table, found.probability)
+        assert found.precision_low == lower_bound(found.converted, found.leads, policy.confidence)
+        assert found.leads_per_week == pytest.approx(weekly(scores, table, found.probability))
+        for line in found.lines:
+            assert (line.leads, line.converted) == recount(scores, table, line.probability)
+            assert line.leads_per_week == pytest.approx(weekly(scores, table, line.probability))
 
 
 @few
-@given(seeds)
-def test_only_the_order_of_scores_decides_who_is_flagged(seed: int) -> None:
-    one = world(np.random.default_rng(seed), 600, 1.5, -1.5)
-    squeezed = replace(one, probability=expit(0.3 * logit(one.probability) - 2))
-    before, after = (
-        choose_cutoff(each.probability, each.table, POLICY).flags(each.probability) for each in (one, squeezed)
-    )
+@given(seeds, policies)
+def test_the_strictest_line_binds(seed: int, policy: CutoffPolicy) -> None:
+    found = choose_cutoff(*drawn(seed), policy)
+    if isinstance(found, Cutoff):
+        own = {line.name: line.probability for line in found.lines}
+        asked = {"promise": policy.at_least, "capacity": policy.leads_per_week, "value": policy.worth_it}
+        assert set(own) == {name for name, what in asked.items() if what is not None}
+        assert own[found.binds] == max(own.values())
+        assert found.probability >= max(own.values())
+        assert policy.at_least is not None or found.probability == max(own.values())
+
+
+@few
+@given(seeds, policies)
+def test_what_is_promised_is_shown_by_the_evidence(seed: int, policy: CutoffPolicy) -> None:
+    found = choose_cutoff(*drawn(seed), policy)
+    assert found.at_least == policy.at_least
+    if isinstance(found, Cutoff) and found.at_least is not None:
+        assert found.precision_low >= found.at_least
+
+
+@few
+@given(seeds, rates)
+def test_at_most_so_many_and_never_below_keeps_both(seed: int, rate: float) -> None:
+    scores, table = drawn(seed)
+    both = choose_cutoff(scores, table, PrecisionPolicy(at_least=0.3, leads_per_week=rate))
+    if isinstance(both, Cutoff):
+        assert weekly(scores, table, both.probability) <= rate
+        assert both.probability >= threshold_of(choose_cutoff(scores, table, POLICY))
+
+
+@few
+@given(seeds, rates)
+def test_of_the_cutoffs_that_are_certified_the_laxest_that_is_allowed_is_taken(seed: int, rate: float) -> None:
+    scores, table = drawn(seed)
+    certified = certify(FirstFlags.of(scores, table), FLOOR)
+    tried = () if isinstance(certified, Shortfall) else certified
+    allowed = [one.threshold for one in tried if weekly(scores, table, one.threshold) <= rate]
+    found = choose_cutoff(scores, table, CapacityPolicy(leads_per_week=rate, at_least=0.3))
+    assert threshold_of(found) == min(allowed, default=np.inf)
+
+
+@few
+@given(seeds, policies, st.sampled_from([0.8, 0.95]))
+def test_more_confidence_never_lowers_the_cutoff(seed: int, policy: CutoffPolicy, confidence: float) -> None:
+    bold = policy.model_copy(update={"confidence": 0.6})
+    cautious = policy.model_copy(update={"confidence": confidence})
+    scores, table = drawn(seed)
+    assert threshold_of(choose_cutoff(scores, table, cautious)) >= threshold_of(choose_cutoff(scores, table, bold))
+
+
+@few
+@given(seeds, policies.filter(lambda policy: policy.policy != "value"))
+def test_only_the_order_of_scores_decides_who_is_flagged(seed: int, policy: CutoffPolicy) -> None:
+    scores, table = drawn(seed)
+    scores = scores.clip(0.005, 0.995)
+    squeezed = expit(0.3 * logit(scores) - 2)
+    before, after = (choose_cutoff(each, table, policy).flags(each) for each in (scores, squeezed))
     assert before.tolist() == after.tolist()
 
 
-def ranked(n: int, converted: npt.NDArray[np.bool_]) -> tuple[Floats, Snapshots]:
-    """One look at each of n leads, scores falling from lead to lead."""
-    return np.linspace(0.9, 0.1, n), table_of(np.arange(n), converted.astype(np.int64))
+@few
+@given(seeds, policies)
+def test_the_order_of_rows_of_one_moment_means_nothing(seed: int, policy: CutoffPolicy) -> None:
+    scores, table = drawn(seed)
+    order = np.lexsort((np.random.default_rng(seed).random(len(table)), table.as_of))
+    assert choose_cutoff(scores[order], table.take(order), policy) == choose_cutoff(scores, table, policy)
 
 
-def test_the_search_ends_at_the_first_failure_even_where_laxer_cutoffs_would_pass() -> None:
-    converted = np.arange(1_000) >= 30  # nobody among the thirty highest, everybody below
-    assert isinstance(choose_cutoff(*ranked(1_000, converted), POLICY), NoCutoff)
+@few
+@given(seeds, policies)
+def test_facts_tell_all_of_a_decision(seed: int, policy: CutoffPolicy) -> None:
+    found = choose_cutoff(*drawn(seed), policy)
+    assert from_facts(to_facts(found)) == found
 
 
-def test_the_laxest_cutoff_flags_at_most_half_of_the_leads() -> None:
-    probabilities, table = ranked(1_000, np.ones(1_000, bool))
-    found = choose_cutoff(probabilities, table, POLICY)
-    assert int(found.flags(probabilities).sum()) == 500
+@pytest.mark.parametrize("policy", [POLICY, CapacityPolicy(leads_per_week=5), value(0.2)])
+def test_without_leads_there_is_no_cutoff(policy: CutoffPolicy) -> None:
+    assert reason_of(choose_cutoff(*ranked(np.ones(0, bool)), policy)).startswith("no held-out leads")
 
 
-def test_leads_of_equal_score_are_flagged_together() -> None:
-    converted = np.arange(200) < 60
-    probabilities = np.where(np.arange(200) < 100, 0.6, 0.1)
-    found = choose_cutoff(probabilities, table_of(np.arange(200), converted.astype(np.int64)), POLICY)
-    assert isinstance(found, Cutoff)
-    assert (found.probability, found.leads, found.converted) == (0.6, 100, 60)
-
-
-def test_the_evidence_says_from_when_to_when_it_was_measured() -> None:
-    found = choose_cutoff(*ranked(200, np.ones(200, bool)), POLICY)
-    assert isinstance(found, Cutoff)
+def test_the_evidence_says_from_when_to_when_it_was_measured_and_does_not_expire_unasked() -> None:
+    scores, table = ranked(np.ones(200, bool), days=199)
+    found = cutoff_of(choose_cutoff(scores, table, POLICY))
     assert (found.measured_from, found.measured_until) == ("2023-11-14T22:13:20Z", "2024-06-30T22:13:20Z")
+    assert (found.expires, found.policy, found.binds) == (None, "precision", "promise")
 
 
-# --- refusals ---------------------------------------------------------------------------------
+def test_the_evidence_expires_so_long_after_the_last_outcome_was_known() -> None:
+    scores, table = ranked(np.ones(200, bool), days=199)
+    found = cutoff_of(choose_cutoff(scores, table, POLICY.model_copy(update={"valid_for": 60 * DAY})))
+    assert found.expires is not None
+    assert parse_instant(found.expires, "x") == int(table.label_end.max()) + 60 * DAY
 
 
-@pytest.mark.parametrize("n", [0, 1, 29])
-def test_too_few_leads_are_refused_with_how_many_are_needed(n: int) -> None:
-    found = choose_cutoff(*ranked(n, np.ones(n, bool)), POLICY)
+# --- promise ----------------------------------------------------------------------------------
+
+
+def test_a_refusal_says_how_many_more_flagged_leads_would_help() -> None:
+    need = leads_to_carry(FLOOR)
+    found = choose_cutoff(*ranked(np.arange(1_000) < 70), POLICY)
     assert isinstance(found, NoCutoff)
-    assert found.reason == f"only {n} held-out leads; at least 30 are needed to try a cutoff."
+    assert (found.at_least, found.confidence, found.needed) == (0.3, 0.9, need - 54)
+    assert found.reason.startswith("only 1,000 held-out leads, of which 70 converted.")
 
 
-def test_just_enough_leads_that_all_convert_are_certified() -> None:
-    assert isinstance(choose_cutoff(*ranked(30, np.ones(30, bool)), POLICY), Cutoff)
-
-
-def refusal(converted: int) -> str:
-    found = choose_cutoff(*ranked(1_000, np.arange(1_000) < converted), POLICY)
+def test_a_precision_that_was_never_there_is_not_mended_by_more_leads() -> None:
+    found = choose_cutoff(*ranked(np.arange(1_000) >= 700), POLICY)
     assert isinstance(found, NoCutoff)
-    return found.reason
+    assert (found.needed, "0 converted (0%)" in found.reason) == (None, True)
 
 
-def test_a_shortfall_says_what_was_seen_and_how_many_leads_would_do() -> None:
-    assert "of the 30 highest-scored held-out leads 11 converted (37%)" in refusal(11)
-    assert "with 90% confidence" in refusal(11)
-    assert "30% is asked for" in refusal(11)
-    needed = leads_needed(11 / 30, POLICY)
-    assert f"If they go on converting at 37%, about {needed} such leads would carry the promise" in refusal(11)
+# --- capacity ---------------------------------------------------------------------------------
 
 
-def test_a_precision_below_the_promise_is_met_with_what_to_change() -> None:
-    assert "Ask for less than 20%, or give the model signals" in refusal(6)
+def test_capacity_flags_as_many_leads_as_can_be_called() -> None:
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(100) < 20, days=28), CapacityPolicy(leads_per_week=10)))
+    assert (found.leads, found.converted, found.leads_per_week) == (40, 20, 10.0)
+    assert (found.binds, found.policy, found.at_least) == ("capacity", "capacity", None)
+    assert found.precision_low == lower_bound(20, 40, 0.9)
 
 
-def test_where_nobody_converts_nobody_is_told_to_ask_for_less_than_nothing() -> None:
-    assert "less than 0%" not in refusal(0)
-    assert "signals that tell converters apart" in refusal(0)
+def test_a_span_of_less_than_a_week_counts_as_a_week() -> None:
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(100) < 20, days=2), CapacityPolicy(leads_per_week=10)))
+    assert found.leads == 10
 
 
-def test_without_a_cutoff_nobody_is_flagged() -> None:
-    assert not NoCutoff(0.3, 0.9, "").flags(np.array([0.1, 0.99])).any()
+def test_capacity_for_all_flags_all() -> None:
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(100) < 20), CapacityPolicy(leads_per_week=100)))
+    assert found.leads == 100
+    assert found.probability == pytest.approx(0.1)
 
 
-def test_a_cutoff_flags_from_its_probability_on() -> None:
-    found = choose_cutoff(*ranked(200, np.ones(200, bool)), POLICY)
-    assert isinstance(found, Cutoff)
-    at, below = found.probability, np.nextafter(found.probability, 0)
-    assert found.flags(np.array([below, at])).tolist() == [False, True]
+@few
+@given(seeds, rates)
+def test_no_laxer_cutoff_would_do_for_the_capacity(seed: int, rate: float) -> None:
+    scores, table = drawn(seed)
+    found = choose_cutoff(scores, table, CapacityPolicy(leads_per_week=rate))
+    fitting = [score for score in np.unique(scores).tolist() if weekly(scores, table, score) <= rate]
+    peaks = FirstFlags.of(scores, table).peaks
+    assert threshold_of(found) == min((score for score in fitting if score in peaks), default=np.inf)
+
+
+@few
+@given(seeds)
+def test_more_capacity_never_raises_the_cutoff(seed: int) -> None:
+    scores, table = drawn(seed)
+    found = [
+        threshold_of(choose_cutoff(scores, table, CapacityPolicy(leads_per_week=rate))) for rate in (1, 5, 20, 100)
+    ]
+    assert all(first >= second for first, second in pairwise(found))
+
+
+def test_leads_of_equal_score_are_flagged_together_or_not_at_all() -> None:
+    scores = np.array([0.9, 0.8, 0.8, 0.8, 0.1])
+    table = table_of(np.arange(5), np.ones(5, np.int64), np.full(5, START))
+    for rate, leads in ((1, 1), (3, 1), (4, 4), (5, 5)):
+        assert cutoff_of(choose_cutoff(scores, table, CapacityPolicy(leads_per_week=rate))).leads == leads
+
+
+def test_a_capacity_of_less_than_one_lead_is_refused() -> None:
+    found = choose_cutoff(*ranked(np.ones(100, bool), days=28), CapacityPolicy(leads_per_week=0.2))
+    assert reason_of(found) == (
+        "at most 0.2 a week may be flagged, which is not one lead over the 4 week(s) of held-out leads. Raise leads_per_week."
+    )
+
+
+def test_a_capacity_that_would_divide_the_highest_scored_is_refused() -> None:
+    table = table_of(np.arange(5), np.ones(5, np.int64), np.full(5, START))
+    found = choose_cutoff(np.full(5, 0.5), table, CapacityPolicy(leads_per_week=4))
+    assert reason_of(found) == (
+        "at most 4 a week may be flagged, and the 5 highest-scored leads over the 1 week(s) of held-out leads have the same "
+        "score. Raise leads_per_week."
+    )
+
+
+def test_a_capacity_below_what_carries_the_promise_is_refused_with_what_to_change() -> None:
+    found = choose_cutoff(*ranked(np.arange(400) < 200), PrecisionPolicy(at_least=0.3, leads_per_week=20))
+    assert reason_of(found) == (
+        "the strictest cutoff that can carry the promise flags 30 held-out leads (30 a week), from a probability of 0.842 on; "
+        "but at most 20 a week may be flagged. Raise leads_per_week, or drop at_least."
+    )
+
+
+def test_capacity_binds_where_it_is_stricter_than_the_promise() -> None:
+    policy = PrecisionPolicy(at_least=0.3, leads_per_week=50)
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(400) < 200), policy))
+    promise, capacity = found.lines
+    assert (promise.name, promise.leads) == ("promise", 200)
+    assert (capacity.name, capacity.leads) == ("capacity", 50)
+    assert found.binds == "capacity"
+    assert 40 < found.leads <= 50
+
+
+def test_the_promise_binds_where_capacity_is_plenty() -> None:
+    policy = CapacityPolicy(at_least=0.3, leads_per_week=390)
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(400) < 200), policy))
+    assert (found.binds, found.leads, found.policy) == ("promise", 200, "capacity")
+    assert {line.name: line.leads for line in found.lines} == {"promise": 200, "capacity": 390}
+
+
+# --- value ------------------------------------------------------------------------------------
+
+
+def test_a_contact_pays_from_cost_over_gain_on() -> None:
+    policy = ValuePolicy(deal_value=900, touch_cost=60, uplift=0.5)
+    scores, table = ranked(np.arange(100) < 20)
+    found = cutoff_of(choose_cutoff(scores, table, policy))
+    assert found.probability == pytest.approx(60 / 450)
+    assert (found.leads, found.converted) == recount(scores, table, 60 / 450)
+    assert (found.binds, found.policy, found.at_least) == ("value", "value", None)
+
+
+def test_where_no_held_out_lead_is_worth_a_contact_the_cutoff_stands_without_evidence() -> None:
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(100) < 20), value(0.95)))
+    assert (found.leads, found.precision_low, found.leads_per_week) == (0, 0.0, 0.0)
+
+
+def test_capacity_binds_where_more_leads_are_worth_a_contact_than_can_be_called() -> None:
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(100) < 20), value(0.2, leads_per_week=10)))
+    assert (found.binds, found.leads) == ("capacity", 10)
+    assert {line.name for line in found.lines} == {"capacity", "value"}
+
+
+def test_value_binds_where_fewer_leads_are_worth_a_contact_than_could_be_called() -> None:
+    found = cutoff_of(choose_cutoff(*ranked(np.arange(100) < 20), value(0.8, leads_per_week=90)))
+    assert (found.binds, found.probability) == ("value", 0.8)
+
+
+def test_a_value_above_what_carries_the_promise_is_refused_with_what_to_change() -> None:
+    found = choose_cutoff(*ranked(np.arange(400) < 200), value(0.88, at_least=0.3))
+    assert reason_of(found).endswith(
+        "but a contact pays from a probability of 0.880 on. Lower touch_cost to what it really is, or drop at_least."
+    )
+
+
+# --- segments ---------------------------------------------------------------------------------
+
+
+def in_segments(*shares: float, n: int = 1_000) -> tuple[Floats, Snapshots, Ints]:
+    """Segments of n leads each, of whose highest-scored tenth such a share converts, and a tenth of the others."""
+    rng = np.random.default_rng(3)
+    scores = rng.random(n * len(shares))
+    segment = np.repeat(np.arange(len(shares)), n)
+    chance = np.where(scores > 0.9, np.array(shares)[segment], 0.1)
+    converted = (rng.random(len(scores)) < chance).astype(np.int64)
+    return scores, table_of(np.arange(len(scores)), converted, np.full(len(scores), START)), segment
+
+
+SEGMENTS = PrecisionPolicy(at_least=0.3, segments="plan")
+
+
+def segmented(decision: Decision) -> Segmented:
+    assert isinstance(decision, Segmented)
+    return decision
+
+
+def test_each_segment_with_evidence_enough_is_decided_on_its_own() -> None:
+    scores, table, segment = in_segments(0.9, 0.5)
+    found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team")))
+    assert (found.trait, found.names) == ("plan", ("pro", "team"))
+    assert found.overall == choose_cutoff(scores, table, SEGMENTS)
+    for number, own in enumerate(found.each):
+        mine = np.flatnonzero(segment == number)
+        half = SEGMENTS.model_copy(update={"confidence": 0.95})
+        assert own == choose_cutoff(scores[mine], table.take(mine), half)
+
+
+def test_the_segments_tested_share_the_chance_of_being_wrong() -> None:
+    scores, table, segment = in_segments(0.9, 0.9, 0.9, 0.9)
+    found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, "abcd"))
+    assert [cutoff_of(own).confidence for own in found.each if own] == [pytest.approx(0.975)] * 4
+    assert found.overall.confidence == 0.9
+
+
+def test_a_segment_too_small_to_carry_a_promise_falls_back_and_costs_the_others_nothing() -> None:
+    scores, table, segment = in_segments(0.9, 0.9)
+    segment = np.where((segment == 1) & (np.arange(len(segment)) % 20 > 0), -1, segment)
+    found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team")))
+    own, small = found.each
+    assert small is None
+    assert cutoff_of(own).confidence == pytest.approx(0.9)  # type: ignore[arg-type]
+
+
+def test_a_segment_in_which_too_few_convert_falls_back() -> None:
+    scores, table, segment = in_segments(0.9, 0.9)
+    table = replace(table, converted=np.where(segment == 1, (scores > 0.97).astype(np.int64), table.converted))
+    found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team")))
+    assert [type(own) for own in found.each] == [Cutoff, type(None)]
+
+
+def test_a_segment_that_had_evidence_enough_and_missed_the_promise_has_no_pqls() -> None:
+    scores, table, segment = in_segments(0.9, 0.0, n=3_000)
+    table = replace(table, converted=np.where((segment == 1) & (scores < 0.3), 1, table.converted))
+    found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team")))
+    assert [type(own) for own in found.each] == [Cutoff, NoCutoff]
+    assert not found.flags(scores, segment)[segment == 1].any()
+
+
+@few
+@given(seeds, rates)
+def test_all_segments_together_flag_no_more_leads_a_week_than_can_be_called(seed: int, rate: float) -> None:
+    scores, table = drawn(seed, 1_500)
+    segment = table.lead % 3 - 1
+    policy = CapacityPolicy(leads_per_week=rate, at_least=0.3, segments="plan")
+    flags = choose_cutoff(scores, table, policy, segment, ("a", "b")).flags(scores, segment)
+    weeks = (int(table.as_of.max()) - int(table.as_of.min())) / (7 * DAY)
+    assert len(first_flag_rows(flags, table.lead)) / weeks <= rate
+
+
+def test_without_a_floor_segments_have_the_same_cutoff_and_evidence_of_their_own() -> None:
+    scores, table, segment = in_segments(0.9, 0.5)
+    policy = CapacityPolicy(leads_per_week=100, segments="plan")
+    found = segmented(choose_cutoff(scores, table, policy, segment, ("pro", "team")))
+    assert {threshold_of(own) for own in found.each if own} == {threshold_of(found.overall)}
+    assert sum(cutoff_of(own).leads for own in found.each if own) == cutoff_of(found.overall).leads
+
+
+def test_facts_tell_all_of_segments() -> None:
+    scores, table, segment = in_segments(0.9, 0.0, n=3_000)
+    found = choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team", "none"))
+    assert from_facts(to_facts(found)) == found
