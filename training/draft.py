@@ -18,6 +18,7 @@ from features.errors import InvalidInput
 from features.events import blank, is_json_object, need
 from features.survey import GROUP, IDENTIFY
 from features.times import INSTANT, instants
+from training.draft_leaks import Suspect, conversions, suspects
 from training.draft_traits import trait_lines
 from training.draft_words import event_phrase, event_slug, guess_kind, yaml_text
 
@@ -40,14 +41,6 @@ class Options:
     horizon: int | None = None
     trial_length: int | None = None
     score_at: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """An event left out of the draft, and why."""
-
-    event: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -93,10 +86,11 @@ def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) ->
     midnight = (pl.col("timestamp").dt.epoch("us") % DAY == 0).mean()
     dates_only = bool(events.select(midnight).item() > 0.5)
     conversion = options.conversion or (None if trials is not None else _first_like(events, _CONVERTING))
-    ends = _ends(events, trials, conversion, key)
+    ends = conversions(events, trials, conversion, key)
     closing = tuple(name for name in _names(events, key) if name != conversion and _closes(name, events, trials))
-    suspects = tuple(_suspects(events, ends, key, (*closing, conversion or "")) + _told(events, key))
-    left_out = {one.event for one in suspects} | set(closing) | {conversion}
+    known = (*closing, conversion or "", IDENTIFY, GROUP, TRIAL_STARTED, CONVERTED)
+    left = tuple(suspects(events, trials, ends, key, known, MIN_LEADS) + _told(events, key))
+    left_out = {one.event for one in left} | set(closing) | {conversion}
     names = tuple(name for name in _names(events, key) if name not in left_out)[:MAX_SIGNALS]
     if not names:
         raise InvalidInput(
@@ -105,7 +99,7 @@ def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) ->
         )
     shared = trials is not None and "account_id" in trials.columns and _share_accounts(trials)
     before = trials is not None and _mostly_before(events, trials, key)
-    return Look(events, trials, by_account, dates_only, shared, before, closing, conversion, suspects, names)
+    return Look(events, trials, by_account, dates_only, shared, before, closing, conversion, left, names)
 
 
 def _timed(frame: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
@@ -154,17 +148,6 @@ def _mostly_before(events: pl.DataFrame, trials: pl.DataFrame, key: str) -> bool
     return bool(counts[0] > counts[1])
 
 
-def _ends(events: pl.DataFrame, trials: pl.DataFrame | None, conversion: str | None, key: str) -> pl.DataFrame:
-    """Return each converter's first conversion: columns `key` and converted_at."""
-    if trials is not None and "converted_at" in trials.columns:
-        found = trials.drop_nulls("converted_at").select(key, pl.col("converted_at").cast(INSTANT))
-    else:
-        found = events.filter(pl.col("event") == (conversion or "")).select(
-            key, pl.col("timestamp").alias("converted_at")
-        )
-    return found.group_by(key).agg(pl.col("converted_at").min())
-
-
 def _closes(name: str, events: pl.DataFrame, trials: pl.DataFrame | None) -> bool:
     """Whether an event is the end of a trial: by its name, or because it falls on closed_at."""
     if re.search(_CLOSING, name):
@@ -175,18 +158,6 @@ def _closes(name: str, events: pl.DataFrame, trials: pl.DataFrame | None) -> boo
     mine = events.filter(pl.col("event") == name).join(ends, on="user_id", how="left")
     same = (pl.col("timestamp").dt.date() == pl.col("closed_at").dt.date()).fill_null(value=False).mean()
     return bool(mine.select(same).item() > LEAK_SHARE)
-
-
-def _suspects(events: pl.DataFrame, ends: pl.DataFrame, key: str, known: tuple[str, ...]) -> list[Suspect]:
-    """Return events that converters do only once they have converted: consequences, not signs."""
-    first = events.filter(~pl.col("event").is_in(known)).group_by(key, "event").agg(pl.col("timestamp").min())
-    after = (pl.col("timestamp") >= pl.col("converted_at")).fill_null(value=False).mean()
-    table = first.join(ends, on=key, how="left").group_by("event").agg(after.alias("after"), pl.len().alias("n"))
-    found = table.filter((pl.col("after") >= LEAK_SHARE) & (pl.col("n") >= MIN_LEADS)).sort("event")
-    return [
-        Suspect(name, f"{share:.0%} of those who did it had converted before: a consequence, not a sign")
-        for name, share in found.select("event", "after").iter_rows()
-    ]
 
 
 def _told(events: pl.DataFrame, key: str) -> list[Suspect]:
@@ -341,7 +312,7 @@ def _history_lines(seen: Look) -> list[str]:
         text = "{distinct_user:person|people} active in the account {window}"
         measures = ["count", "distinct(user)", "trend"]
         lines += _signal(
-            "account_activity", "team_growth", events, measures, "free", text, account=True, windows="7d, 30d"
+            "account_activity", "team_growth", events, measures, "free", text, account=True, windows="7d, 30d, 90d"
         )
     # Each lead's own trial is one of them, so this is nothing to say to a customer.
     trials = "the account had {count:trial|trials} {window}"
