@@ -1,0 +1,98 @@
+"""Which behaviours, thresholds and days separate converters: found on older leads, checked on later ones.
+
+Reads data and writes nothing; `training.discover_run` has the effects, `training.discover_words` the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from features.columns import Column
+from features.dataset import Dataset
+from features.definition import Definition
+from features.matrix import FeatureBuilder
+from features.times import text_of
+from features.traits import learn_levels
+from training.discover_evidence import Stage
+from training.discover_explore import explore
+from training.discover_found import Explored
+from training.discover_timing import timings
+from training.snapshots import Snapshots, snapshots
+from training.split import split
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to look; `test_from` is the first trial start of the later part, in microseconds since 1970 UTC."""
+
+    test_from: int | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How much one part holds: its leads, those of them that convert, and over how many weeks their trials began."""
+
+    leads: int
+    converters: int
+    weeks: float
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found, in which columns, on how many leads; `test_from` is when the first later trial began."""
+
+    definition: Definition
+    columns: tuple[Column, ...]
+    found: Explored
+    older: Seen
+    later: Seen
+    test_from: str
+    until: str
+
+
+def discover(data: Dataset, settings: Settings, progress: Progress = lambda _: None) -> Discovery:
+    """Return what separates converters, on the snapshots and the split in time that training has too.
+
+    Raises
+    ------
+    Refusal
+        Where there are too few leads of either outcome to look at, or to check on.
+    """
+    definition, table = data.definition, snapshots(data, data.leads)
+    parts = split(table, settings.test_from)
+    builder = FeatureBuilder(definition, _levels(data, table.take(parts.learned)))
+    progress(f"feature windows for {len(table):,} snapshots of {len(data.leads):,} leads")
+    rows = data.rows(builder, table.lead, table.as_of)
+    older, later = (Stage.of(table.take(part), rows[part], data.leads) for part in (parts.learned, parts.test))
+    progress(f"trying thresholds and rules on {older.leads:,} older leads")
+    found = explore(older, later, builder.columns, asked(definition), definition.rules, definition.points)
+    progress("looking at when converters did what")
+    when = timings(data, table.lead[parts.learned])
+    signals = tuple(replace(one, timing=when.get(one.best.name)) for one in found.signals)
+    return Discovery(
+        definition, builder.columns, replace(found, signals=signals), _seen(older), _seen(later),
+        text_of(parts.test_from), text_of(data.until),
+    )  # fmt: skip
+
+
+def asked(definition: Definition) -> float | None:
+    """Return the precision that the cutoff's policy promises, or from which a contact pays; None where it asks for neither."""
+    policy = definition.cutoff
+    return policy.worth_it if policy.at_least is None else policy.at_least
+
+
+def _seen(stage: Stage) -> Seen:
+    return Seen(stage.leads, int(stage.converter.sum()), stage.weeks)
+
+
+def _levels(data: Dataset, learned: Snapshots) -> dict[str, tuple[str, ...]]:
+    """Return the categories worth a column, from what was known of each older lead when it was last looked at."""
+    newest: dict[int, int] = dict(zip(learned.lead.tolist(), learned.as_of.tolist(), strict=True))
+    which, as_of = np.array(list(newest), np.int64), np.array(list(newest.values()), np.int64)
+    known = {name: [log.value_at(place) for place in log.at(which, as_of)] for name, log in data.leads.traits.items()}
+    return learn_levels(data.definition, known)
