@@ -8,13 +8,12 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
 from scipy.stats import beta
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from features.windows import Floats, Ints
-from serving.scoring.decision import Cutoff, Decision
-from training.cutoff import first_flag_rows
+from serving.scoring.decision import Decision
+from training.first_flags import first_flag_rows
+from training.recalibration import line, resampled
 
 RESAMPLES: Final = 200
 LEVEL: Final = 0.95
@@ -25,9 +24,16 @@ PREDICTION_COLUMNS: Final = (
     "trial_day",
     "probability",
     "converted",
+    "converted_in_days",
     "is_pql",
+    "segment",
     "logistic",
     "base_rate",
+    "points",
+    "rule",
+    "later",
+    "later_days",
+    "is_nurture",
 )
 
 
@@ -65,58 +71,43 @@ def observed_to_expected(outcomes: Ints | Floats, probabilities: Floats, weight:
 
 def auc(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
     """Return the chance that a converter is ranked above another lead; NaN where there is only one outcome."""
-    return (
-        float(roc_auc_score(outcomes, probabilities, sample_weight=weight)) if _both(outcomes, weight) else float("nan")
-    )
+    won, lost = _at_each_score(outcomes, probabilities, weight)
+    pairs = won.sum() * lost.sum()
+    return float(won @ (lost.cumsum() - lost / 2) / pairs) if pairs else float("nan")
 
 
 def average_precision(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
     """Return the mean precision over the ranks of converters; NaN where there is only one outcome."""
-    if not _both(outcomes, weight):
+    won, lost = (side[::-1] for side in _at_each_score(outcomes, probabilities, weight))
+    if not won.sum() * lost.sum():
         return float("nan")
-    return float(average_precision_score(outcomes, probabilities, sample_weight=weight))
+    here = won > 0
+    precision = won.cumsum()[here] / (won + lost).cumsum()[here]
+    return float(won[here] @ precision / won.sum())
+
+
+def _at_each_score(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Return the weight of converters and of others at each score, ascending.
+
+    Figures are found hundreds of times for an interval, where the checks of a general library take longer than the sums.
+    """
+    _, place = np.unique(probabilities, return_inverse=True)
+    won, lost = (np.bincount(place, weight * side).astype(np.float64) for side in (outcomes, 1 - outcomes))
+    return won, lost
 
 
 def calibration_slope(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
     """Return the slope of the outcomes' log-odds on the predicted ones (Cox 1958); below 1 is overconfident."""
-    return _cox(outcomes, probabilities, weight, slope_too=True)[1]
+    return line(outcomes, probabilities, weight, slope_too=True)[1]
 
 
 def calibration_intercept(outcomes: Ints | Floats, probabilities: Floats, weight: Floats) -> float:
     """Return how far predicted log-odds are off on average, slope held at 1 (calibration in the large); 0 is right."""
-    return _cox(outcomes, probabilities, weight, slope_too=False)[0]
+    return line(outcomes, probabilities, weight, slope_too=False)[0]
 
 
-def _cox(outcomes: Ints | Floats, probabilities: Floats, weight: Floats, *, slope_too: bool) -> tuple[float, float]:
-    """Return intercept and slope of the logistic recalibration, by Newton's method; outcomes may be fractions."""
-    z = logit(probabilities)
-    theta, free = np.array([0.0, 1.0]), slice(0, 2 if slope_too else 1)
-    design = np.column_stack([np.ones_like(z), z])[:, free]
-
-    def loss(theta: Floats) -> float:
-        odds = theta[0] + theta[1] * z
-        return float(weight @ (np.logaddexp(0.0, odds) - outcomes * odds))
-
-    for _ in range(50):
-        p = expit(theta[0] + theta[1] * z)
-        curvature = (design * (weight * p * (1 - p))[:, None]).T @ design
-        # Outcomes that a line separates have no finite slope; a touch of ridge keeps the steps finite.
-        found = np.linalg.solve(curvature + 1e-9 * np.eye(len(curvature)), design.T @ (weight * (outcomes - p)))
-        step = np.zeros(2)
-        step[free] = np.clip(found, -5, 5)
-        # Far from the optimum a whole step can overshoot, and the next one from there even more.
-        while np.abs(step).max() > 1e-3 and loss(theta + step) > loss(theta):
-            step /= 2
-        theta += step
-        if np.abs(step).max() < 1e-10:
-            break
-    return float(theta[0]), float(theta[1])
-
-
-def _both(outcomes: Ints | Floats, weight: Floats) -> bool:
-    seen = outcomes[weight > 0]
-    return bool(len(seen) and seen.min() != seen.max())
-
+_BY_ONE_STEP: Final = (calibration_slope, calibration_intercept)
+"""Figures that take a search to find; resamples take one step from where it ended."""
 
 METRICS: Final[dict[str, Metric]] = {
     "auc": auc,
@@ -145,7 +136,10 @@ def bootstrap_weights(accounts: pd.Series, seed: int) -> Floats:
 
 def interval(metric: Metric, outcomes: Ints | Floats, probabilities: Floats, weight: Floats, draws: Floats) -> Interval:
     """Return a figure with its percentile interval over resampled accounts."""
-    values = [metric(outcomes, probabilities, weight * draw) for draw in draws]
+    if metric in _BY_ONE_STEP:
+        values = resampled(outcomes, probabilities, weight, draws, slope_too=metric is calibration_slope)
+    else:
+        values = np.array([metric(outcomes, probabilities, weight * draw) for draw in draws])
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(metric(outcomes, probabilities, weight), float(low), float(high))
 
@@ -177,13 +171,15 @@ class Promise:
     leads: int
     converted: int
     precision: Interval | None
-    asked_for: float
+    asked_for: float | None
     caught: float
 
     @property
     def kept(self) -> bool | None:
-        """Whether the realised precision reached what was promised; None where nobody was flagged."""
-        return None if self.precision is None else self.precision.value >= self.asked_for
+        """Whether the realised precision reached what was promised; None where nobody was flagged or nothing promised."""
+        if self.precision is None or self.asked_for is None:
+            return None
+        return self.precision.value >= self.asked_for
 
 
 def promise(predictions: pd.DataFrame, decision: Decision) -> Promise:
@@ -194,7 +190,7 @@ def promise(predictions: pd.DataFrame, decision: Decision) -> Promise:
     n, won = len(rows), int(ordered["converted"].to_numpy()[rows].sum())
     converters = np.unique(lead[ordered["converted"].to_numpy() == 1])
     caught = float(np.isin(converters, lead[rows]).mean()) if len(converters) else float("nan")
-    precision = exact_interval(won, n) if n and isinstance(decision, Cutoff) else None
+    precision = exact_interval(won, n) if n else None
     return Promise(n, won, precision, decision.at_least, caught)
 
 

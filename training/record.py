@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import polars as pl
@@ -16,8 +16,10 @@ import polars as pl
 from features.dataset import Dataset
 from features.errors import Refusal
 from serving.scoring.artifact import FILES
-from serving.scoring.decision import Cutoff
+from serving.scoring.decision import Cutoff, Line, NoCutoff, Segmented, overall, to_facts
+from training import evidence
 from training.evaluate import METRICS, PREDICTION_COLUMNS
+from training.evidence import Evidence, spread
 from training.pipeline import Trained
 
 PREDICTIONS, METRICS_FILE, REPORT, ARTIFACT = "test_predictions.parquet", "metrics.json", "report.html", "artifact"
@@ -25,38 +27,57 @@ WRITTEN = (REPORT, METRICS_FILE, PREDICTIONS, ARTIFACT)
 """All that a training leaves in its folder; anything else there is somebody's own."""
 
 
-def figures(trained: Trained) -> dict[str, float]:
-    """Return the figures of a version as flat names and numbers, intervals as `…_low` and `…_high`."""
-    found: dict[str, float] = {}
+def evidence_of(trained: Trained) -> Evidence:
+    """Return what the test predictions of a version say."""
+    return trained.evidence
+
+
+def figures(trained: Trained, found: Evidence | None = None) -> dict[str, float]:
+    """Return the figures of a version as flat names and numbers, intervals as `…_low` and `…_high`.
+
+    `found` saves work where the evidence is at hand.
+    """
+    return dict(_figures(trained)) | evidence.figures(found or evidence_of(trained))
+
+
+def _figures(trained: Trained) -> Iterator[tuple[str, float]]:
     for name in METRICS:
-        one = trained.figures[name]
-        found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+        yield from spread(name, trained.figures[name])
     for baseline, gain in trained.against.items():
-        found |= {f"log_loss_minus_{baseline}": gain.value, f"log_loss_minus_{baseline}_high": gain.high}
-    found |= {
-        "pql_leads": trained.promise.leads,
-        "pql_converted": trained.promise.converted,
-        "pql_caught": trained.promise.caught,
-    }
-    if trained.promise.precision is not None:
-        precision = trained.promise.precision
-        found |= {
-            "pql_precision": precision.value,
-            "pql_precision_low": precision.low,
-            "pql_precision_high": precision.high,
-        }
-    decision = trained.artifact.decision
-    if isinstance(decision, Cutoff):
-        found |= {"cutoff": decision.probability, "cutoff_precision_low": decision.precision_low}
-    return found
+        yield from spread(f"log_loss_minus_{baseline}", gain)
+    kept, decision = trained.promise, trained.artifact.decision
+    yield from (("pql_leads", kept.leads), ("pql_converted", kept.converted), ("pql_caught", kept.caught))
+    if kept.precision is not None:
+        yield from spread("pql_precision", kept.precision)
+    whole = overall(decision)
+    yield from _evidence("cutoff", whole)
+    for line in whole.lines if isinstance(whole, Cutoff) else ():
+        yield from _evidence(f"cutoff_by_{line.name}", line)
+    for place, own in enumerate(decision.each if isinstance(decision, Segmented) else (), 1):
+        yield from _evidence(f"cutoff_segment_{place}", own)
+
+
+def _evidence(name: str, found: Cutoff | Line | NoCutoff | None) -> Iterator[tuple[str, float]]:
+    """Yield a cutoff with what held-out leads did from it on; nothing where there is none."""
+    if isinstance(found, Cutoff | Line):
+        yield from ((name, found.probability), (f"{name}_precision_low", found.precision_low))
+        yield from ((f"{name}_leads", found.leads), (f"{name}_converted", found.converted))
+        if found.leads_per_week is not None:
+            yield f"{name}_leads_per_week", found.leads_per_week
 
 
 def parameters(trained: Trained) -> dict[str, Any]:
-    """Return what decided how a version was learned."""
-    facts = trained.artifact.training
-    parts = {f"{name}_{key}": value for name, part in facts["parts"].items() for key, value in part.items()}
-    plain = {key: value for key, value in facts.items() if key != "parts"}
-    return {**plain, **parts, "rung": trained.artifact.rung, "fingerprint": trained.artifact.builder.fingerprint}
+    """Return what decided how a version was learned, by flat names."""
+    found = dict(_flat(trained.artifact.training))
+    return {**found, "rung": trained.artifact.rung, "fingerprint": trained.artifact.builder.fingerprint}
+
+
+def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, before if key == "parts" else f"{before}{key}_")
+        else:
+            yield f"{before}{key}", value
 
 
 def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
@@ -85,11 +106,14 @@ def write_refusal(refusal: Refusal, data: Dataset, folder: Path) -> Path:
 def _verdicts(trained: Trained) -> dict[str, Any]:
     decision = trained.artifact.decision
     return {
-        "decision": {"kind": type(decision).__name__, **asdict(decision)},
+        "decision": to_facts(decision),
         "refusal": None if trained.refusal is None else str(trained.refusal),
         "training": trained.artifact.training,
         "signals": trained.weights,
         "clocks": None if trained.clocks is None else asdict(trained.clocks),
+        "leaks": [asdict(leak) for leak in trained.leaks],
+        "ladder": [asdict(step) for step in trained.ladder],
+        "tried": trained.tried,
     }
 
 
@@ -102,15 +126,17 @@ def fresh(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
+_KINDS: Final[dict[str, pl.DataType]] = {
+    "lead_id": pl.String(), "account": pl.Int64(), "as_of": pl.Datetime("us", "UTC"), "trial_day": pl.Float64(),
+    "probability": pl.Float64(), "converted": pl.Int64(), "converted_in_days": pl.Float64(), "is_pql": pl.Boolean(),
+    "segment": pl.String(), "logistic": pl.Float64(), "base_rate": pl.Float64(), "points": pl.Float64(),
+    "rule": pl.Boolean(), "later": pl.Float64(), "later_days": pl.Float64(), "is_nurture": pl.Boolean(),
+}  # fmt: skip
+
+
 def write_predictions(predictions: pd.DataFrame, folder: Path) -> None:
     """Write test predictions as Parquet, typed the same whether there are any or none."""
-    texts, flags, counts = {"lead_id"}, {"is_pql"}, {"account", "converted"}
-    kinds = {
-        name: pl.String if name in texts else pl.Boolean if name in flags else pl.Int64 if name in counts
-        else pl.Datetime("us", "UTC") if name == "as_of" else pl.Float64
-        for name in PREDICTION_COLUMNS
-    }  # fmt: skip
-    columns = {name: pl.Series(name, list(predictions[name]), dtype=kind) for name, kind in kinds.items()}
+    columns = [pl.Series(name, list(predictions[name]), dtype=kind) for name, kind in _KINDS.items()]
     pl.DataFrame(columns).write_parquet(folder / PREDICTIONS)
 
 

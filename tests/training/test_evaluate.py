@@ -1,6 +1,7 @@
 """Figures as other implementations find them, intervals that hold the truth, and promises counted by first flags."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -292,6 +293,12 @@ def test_what_is_caught_is_the_share_of_converters_that_were_pqls() -> None:
 def test_where_nobody_is_flagged_nothing_was_kept_or_broken() -> None:
     found = promise(predictions(["a", "b"], [0.1, 0.2], [1, 0]), CUTOFF)
     assert (found.leads, found.precision, found.kept, found.caught) == (0, None, None, 0.0)
+
+
+def test_where_nothing_was_promised_nothing_was_kept_or_broken() -> None:
+    found = promise(predictions(["a", "b"], [0.9, 0.2], [1, 0]), replace(CUTOFF, at_least=None))
+    assert (found.asked_for, found.kept) == (None, None)
+    assert found.precision == exact_interval(1, 1)
 
 
 def test_where_nobody_converts_there_is_nothing_to_catch() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -20,10 +22,11 @@ from features.errors import Refusal
 from features.rejections import Rejection
 from features.sources.source import Source
 from serving.scoring.artifact import FILES, load
-from serving.scoring.decision import NoCutoff
-from training import record
+from serving.scoring.decision import Cutoff, NoCutoff, Segmented, from_facts, to_facts
+from training import evidence, record
 from training.demo import Demo
 from training.evaluate import METRICS, PREDICTION_COLUMNS, Promise
+from training.leaks import Leak
 from training.pipeline import Trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,13 +66,17 @@ def test_the_artifact_is_written_as_its_three_files(written: Path, trained: Trai
 def test_predictions_read_back_as_they_were(written: Path, trained: Trained) -> None:
     found = predictions_of(written)
     for name in PREDICTION_COLUMNS:
-        assert found[name].to_list() == trained.predictions[name].tolist()
+        here, there = pd.Series(found[name].to_list()), trained.predictions[name].reset_index(drop=True)
+        # A figure that is no number is not equal to itself.
+        assert ((here == there) | (here.isna() & there.isna())).all(), name
 
 
 def test_predictions_have_the_promised_types(written: Path) -> None:
     assert dict(predictions_of(written).schema) == {
         "lead_id": pl.String, "account": pl.Int64, "as_of": pl.Datetime("us", "UTC"), "trial_day": pl.Float64,
-        "probability": pl.Float64, "converted": pl.Int64, "is_pql": pl.Boolean, "logistic": pl.Float64, "base_rate": pl.Float64,
+        "probability": pl.Float64, "converted": pl.Int64, "converted_in_days": pl.Float64, "is_pql": pl.Boolean,
+        "segment": pl.String, "logistic": pl.Float64, "base_rate": pl.Float64, "points": pl.Float64, "rule": pl.Boolean,
+        "later": pl.Float64, "later_days": pl.Float64, "is_nurture": pl.Boolean,
     }  # fmt: skip
 
 
@@ -96,6 +103,7 @@ def test_metrics_tell_the_decision_with_its_evidence(written: Path, trained: Tra
     decision = metrics_of(written)["decision"]
     assert (decision["kind"], decision["at_least"]) == ("Cutoff", trained.artifact.decision.at_least)
     assert decision["precision_low"] >= decision["at_least"]
+    assert from_facts(decision) == trained.artifact.decision
 
 
 def test_metrics_of_a_version_without_a_cutoff_say_why(trained: Trained, history: Dataset, tmp_path: Path) -> None:
@@ -103,7 +111,7 @@ def test_metrics_of_a_version_without_a_cutoff_say_why(trained: Trained, history
     none = Promise(0, 0, None, 0.3, 0.0)
     without = replace(trained, artifact=replace(trained.artifact, decision=decision), promise=none)
     found = metrics_of(record.write_trained(without, history, tmp_path))
-    assert found["decision"] == {"kind": "NoCutoff", "at_least": 0.3, "confidence": 0.9, "reason": "too few leads"}
+    assert found["decision"] == to_facts(decision)
     assert not {"cutoff", "pql_precision"} & set(found["figures"])
 
 
@@ -130,6 +138,51 @@ def test_parameters_are_flat_and_say_what_was_learned_from(trained: Trained) -> 
     assert not [value for value in found.values() if isinstance(value, dict)]
     assert found["fit_leads"] == len(np.unique(trained.table.lead[trained.split.fit]))
     assert found["fingerprint"] == trained.artifact.builder.fingerprint
+
+
+def test_every_cutoff_of_a_decision_is_a_figure_under_a_name_of_its_own(trained: Trained) -> None:
+    one = Cutoff(0.3, 0.25, 0.95, 80, 30, 0.27, "", "", leads_per_week=2.5)
+    decision = Segmented("source", ("a b", "web"), (None, one), NoCutoff(0.25, 0.9, "why"))
+    found = record.figures(replace(trained, artifact=replace(trained.artifact, decision=decision)))
+    assert {key: value for key, value in found.items() if key.startswith("cutoff")} == {
+        "cutoff_segment_2": 0.3, "cutoff_segment_2_leads": 80, "cutoff_segment_2_converted": 30,
+        "cutoff_segment_2_precision_low": 0.27, "cutoff_segment_2_leads_per_week": 2.5,
+    }  # fmt: skip
+
+
+def test_a_gain_over_a_baseline_has_both_ends(written: Path, trained: Trained) -> None:
+    figures, gain = metrics_of(written)["figures"], trained.against["logistic"]
+    names = ("log_loss_minus_logistic", "log_loss_minus_logistic_low", "log_loss_minus_logistic_high")
+    assert [figures[name] for name in names] == [gain.value, gain.low, gain.high]
+
+
+def test_metrics_hold_all_that_the_predictions_say(written: Path, trained: Trained) -> None:
+    figures = metrics_of(written)["figures"]
+    said = evidence.figures(record.evidence_of(trained))
+    assert {"miscalibration", "cox_p_value", "day_3_auc", "capacity_10_precision", "backtest_logistic_gain"} <= set(
+        said
+    )
+    for name, value in said.items():
+        assert figures[name] == (value if math.isfinite(value) else None)
+
+
+def test_figures_have_names_that_a_registry_takes(trained: Trained) -> None:
+    predictions = trained.predictions.assign(segment="<strange/ name>", rule=True, points=1.0)
+    names = record.figures(replace(trained, predictions=predictions))
+    assert [name for name in names if not re.fullmatch(r"[\w.-]+", name)] == []
+    assert "segment_1_observed_to_expected" in names
+
+
+def test_metrics_tell_what_leaked_and_how_the_model_was_chosen(
+    trained: Trained, history: Dataset, tmp_path: Path
+) -> None:
+    leak = Leak("invoices", "consequence", "follows conversions", {"share": 0.96})
+    found = metrics_of(
+        record.write_trained(replace(trained, leaks=(leak,), tried={"candidates": 3}), history, tmp_path)
+    )
+    assert found["leaks"][0]["name"] == "invoices"
+    assert [step["rung"] for step in found["ladder"]] == [step.rung for step in trained.ladder]
+    assert found["tried"] == {"candidates": 3}
 
 
 # --- a refusal --------------------------------------------------------------------------------
@@ -253,10 +306,11 @@ def test_whatever_a_row_of_features_depends_on_changes_the_digest(
 IN_ANOTHER_PROCESS = """
 from datetime import UTC, datetime
 import sys
+import pandas as pd
 import polars as pl
 from features.dataset import dataset
 from features.definition import parse
-from training import record
+from training import evidence, record
 values = ["business", "team", "solo", "enterprise", "none", "x"]
 events = pl.DataFrame({
     "user_id": "u", "event": "limit_reached", "properties": [f'{{"limit": "{value}"}}' for value in values],
