@@ -23,11 +23,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from features.durations import parse_span
 from features.errors import InvalidInput, PQLError
 from features.sources.formats import FORMATS
-from features.times import moment_of, parse_instant
+from features.times import parse_instant
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_MODEL = "pql-scorer@champion"
-SHOWN = (("auc", "AUC"), ("log_loss", "log loss"), ("pql_precision", "PQL precision"))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 data_argument = click.argument("data")
 trials_option = click.option("--trials", help="Trials table; without it the events tell.")
@@ -37,6 +36,7 @@ format_option = click.option(
 model_option = click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, help="NAME@alias, NAME/version or a folder."
 )
+why_option = click.option("--why", metavar="TEXT", help="The reason, kept with the version.")
 
 
 class _Verbs(click.Group):
@@ -128,6 +128,7 @@ def init(
 @trials_option
 @format_option
 @click.option("--test-from", help="Trials that start from this date on judge the model, such as 2026-03-01.")
+@click.option("--tune", type=click.IntRange(1, 1_000), help="Search for better settings, with so many candidates.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/latest"), show_default=True)
 @as_json
 def train(
@@ -136,6 +137,7 @@ def train(
     trials: str | None,
     form: str | None,
     test_from: str | None,
+    tune: int | None,
     out: Path,
     *,
     as_json: bool,
@@ -144,23 +146,47 @@ def train(
 
     DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
     """
-    from training.record import REPORT, figures
+    from training.record import REPORT
     from training.run import run
+    from training.tune import Search
     from training.words import summary
 
     with steps() as step:
-        outcome = run(data, trials, definition, out, form, test_from, now(), step)
+        search = None if tune is None else Search(tune)
+        outcome = run(data, trials, definition, out, form, test_from, now(), step, search)
     trained = outcome.trained
     facts = {
         "folder": str(outcome.folder), "report": str(outcome.folder / REPORT), "registered": outcome.number,
         "version": trained and trained.artifact.version,
         "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
-        "figures": figures(trained) if trained else {}, "rejections": [str(one) for one in outcome.rejections],
+        "figures": dict(outcome.figures), "rejections": [str(one) for one in outcome.rejections],
         "set_right": dict(outcome.set_right),
     }  # fmt: skip
     say(facts, summary(outcome), as_json=as_json)
     if outcome.refusal is not None:
         raise outcome.refusal
+
+
+@main.command()
+@data_argument
+@click.option("-d", "--definition", type=click.Path(path_type=Path), default=Path("pql.yaml"), show_default=True)
+@trials_option
+@format_option
+@click.option("--test-from", help="Trials that start from this date on check what was found, such as 2026-03-01.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/discover"), show_default=True)
+@as_json
+def discover(
+    data: str, definition: Path, trials: str | None, form: str | None, test_from: str | None, out: Path, *, as_json: bool
+) -> None:  # fmt: skip
+    """Find which behaviours, thresholds and rules tell converters apart, and check them on later trials.
+
+    DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
+    """
+    from training.discover_run import run
+
+    with steps() as step:
+        outcome = run(data, trials, definition, out, form, test_from, now(), step)
+    say(outcome.facts, outcome.lines, as_json=as_json)
 
 
 @main.command()
@@ -173,16 +199,9 @@ def train(
 @model_option
 @as_json
 def score(
-    data: str,
-    trials: str | None,
-    form: str | None,
-    as_of: str | None,
-    reasons: int,
-    out: Path,
-    model: str,
-    *,
+    data: str, trials: str | None, form: str | None, as_of: str | None, reasons: int, out: Path, model: str, *,
     as_json: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Score every open trial of a product.
 
     DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
@@ -204,13 +223,9 @@ def score(
     pqls = int(leads["is_pql"].sum())
     refused = [str(one) for one in read.rejections]
     facts = {
-        "out": str(out),
-        "leads": len(leads),
-        "pqls": pqls,
-        "as_of": leads["as_of"][0].isoformat(),
-        "rejections": refused,
-        "set_right": read.set_right,
-    }
+        "out": str(out), "leads": len(leads), "pqls": pqls, "as_of": leads["as_of"][0].isoformat(),
+        "rejections": refused, "set_right": read.set_right,
+    }  # fmt: skip
     lines = [
         f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}",
         *refused,
@@ -244,17 +259,8 @@ def serve(port: int, host: str, model: str) -> None:
             "OTEL_SDK_DISABLED": "true", "BENTOML_DO_NOT_TRACK": "True",
             **os.environ, "PQL_MODEL": str(folder.resolve()),
         }  # fmt: skip
-        command = [
-            sys.executable,
-            "-m",
-            "bentoml",
-            "serve",
-            "serving.service:PQLService",
-            "--port",
-            str(port),
-            "--host",
-            host,
-        ]
+        served = ["bentoml", "serve", "serving.service:PQLService"]
+        command = [sys.executable, "-m", *served, "--port", str(port), "--host", host]
         code = run_until_stopped(command, environment)
     sys.exit(code)
 
@@ -279,24 +285,39 @@ def run_until_stopped(command: list[str], environment: dict[str, str]) -> int:
 @main.command()
 @as_json
 def models(*, as_json: bool) -> None:
-    """List the registered versions with their figures."""
+    """List the registered versions: figures, which is in service, and why."""
+    from training.registry_words import facts, table
     from training.tracking import versions
 
     found = versions()
-    if as_json:
-        click.echo(json.dumps({"versions": [vars(one) for one in found]}, default=list))
-        return
-    for one in found:
-        made = f"{moment_of(one.created_ms * 1000):%Y-%m-%d %H:%M}"
-        numbers = [f"{label} {_figure(one.figures, name)}" for name, label in SHOWN]
-        service = f"  <- {', '.join(one.aliases)}" if one.aliases else ""
-        click.echo(f"{one.number:>4}  {one.content}  {made}  {'  '.join(numbers)}{service}\n      {one.verdict}")
-    if not found:
-        click.echo("No version is registered yet. Train one with `pql train`.")
+    say({"versions": [facts(one) for one in found]}, table(found), as_json=as_json)
 
 
-def _figure(figures: Any, name: str) -> str:
-    return f"{figures[name]:.3f}" if name in figures else "-"
+@main.command()
+@click.argument("version")
+@why_option
+@click.option("--force", is_flag=True, help="Even where its training ended in a refusal.")
+@as_json
+def promote(version: str, why: str | None, *, force: bool, as_json: bool) -> None:
+    """Put a version into service by hand.
+
+    VERSION is its number, its content name or the beginning of that, as `pql models` lists them.
+    """
+    from training import changeover, registry_words
+
+    done = changeover.promote(version, why, force=force)
+    say(registry_words.change_facts(done), registry_words.change(done), as_json=as_json)
+
+
+@main.command()
+@why_option
+@as_json
+def rollback(why: str | None, *, as_json: bool) -> None:
+    """Go back to the version that was in service before; doing it twice leads back."""
+    from training import changeover, registry_words
+
+    done = changeover.rollback(why)
+    say(registry_words.change_facts(done), registry_words.change(done), as_json=as_json)
 
 
 def now() -> int:

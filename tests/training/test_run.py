@@ -3,18 +3,19 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from features.dataset import Dataset
-from features.errors import ArtifactError, InvalidInput, InvalidSetting, NaiveTimestamp
+from features.errors import ArtifactError, InvalidInput, InvalidSetting, NaiveTimestamp, Refusal
 from features.times import INSTANT, micros
 from serving.scoring.artifact import load
-from training import report, tracking
+from training import model_card, record, report, telling, tracking
 from training import run as run_module
 from training.demo import simulate, write
 from training.pipeline import Settings
@@ -88,7 +89,7 @@ def test_a_first_training_registers_and_promotes_its_version(done: Done) -> None
 def test_everything_promised_is_in_the_folder(done: Done) -> None:
     written = {str(path.relative_to(done.home / "out")) for path in (done.home / "out").rglob("*") if path.is_file()}
     artifact = {f"artifact/{name}" for name in ("booster.txt", "scorer.json", "pql.yaml")}
-    assert written == {"report.html", "metrics.json", "test_predictions.parquet"} | artifact
+    assert written == {"report.html", "metrics.json", "test_predictions.parquet", "model_card.md"} | artifact
 
 
 def test_the_report_names_the_version_and_the_verdict(done: Done) -> None:
@@ -125,22 +126,76 @@ def test_the_same_again_is_registered_but_not_promoted(after: Path, again: Calla
     assert tracking.versions()[0].verdict.startswith("Not promoted: the same data")
 
 
-def fail(*_: object) -> int:
+def fail(*_: object, **__: object) -> int:
     raise OSError("the registry is gone")
 
 
-@pytest.mark.parametrize("step", ["log", "promote"])
-def test_a_run_that_dies_before_its_last_step_leaves_the_champion_in_service(
-    done: Done, after: Path, again: Callable[[Path], Outcome], monkeypatch: pytest.MonkeyPatch, step: str
+STEPS = [
+    (run_module, "train"), (run_module, "judge"), (record, "write_trained"), (report, "render"), (model_card, "render"),
+    (telling, "of_trained"), (run_module, "pictures_of"), (tracking, "log"), (tracking, "promote"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "step"), STEPS, ids=[name for _, name in STEPS])
+def test_a_run_that_fails_at_any_step_leaves_the_champion_in_service(
+    done: Done, after: Path, again: Callable[[Path], Outcome], monkeypatch: pytest.MonkeyPatch, module: Any, step: str
 ) -> None:
     monkeypatch.setattr(run_module, "judge", lambda *_, **__: done.outcome.verdict)
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, step, fail)
+        patch.setattr(module, step, fail)
         with pytest.raises(OSError, match="the registry is gone"):
             again(after / "out")
     champion = tracking.champion()
     assert champion is not None
     assert champion.version == load(done.home / "out" / "artifact").version
+    assert [one.number for one in tracking.versions() if one.in_service] == [1]
+
+
+CALLS = ["set_model_version_tag", "set_registered_model_alias", "create_model_version", "log_batch", "log_artifacts"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_registry_that_fails_in_the_middle_leaves_the_champion_in_service(
+    done: Done, after: Path, again: Callable[[Path], Outcome], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    import mlflow
+
+    monkeypatch.setattr(run_module, "judge", lambda *_, **__: done.outcome.verdict)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, call, fail)
+        with pytest.raises(OSError, match="the registry is gone"):
+            again(after / "out")
+    assert [one.number for one in tracking.versions() if one.in_service] == [1]
+    assert tracking.champion() is not None
+
+
+def test_a_version_that_ended_in_a_refusal_is_written_and_registered_but_not_promoted(
+    done: Done, after: Path, again: Callable[[Path], Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert done.outcome.trained is not None
+    refused = replace(done.outcome.trained, refusal=Refusal("no signal: by chance."))
+    monkeypatch.setattr(run_module, "train", lambda *_: refused)
+    outcome = again(after / "out")
+    assert (outcome.number, outcome.verdict.promote, outcome.refusal) == (2, False, refused.refusal)
+    assert {one.number: one.aliases for one in tracking.versions()} == {2: (), 1: ("champion",)}
+    assert tracking.versions()[0].tags["refusal"] == "no signal: by chance."
+    written = {path.name for path in (after / "out").iterdir()}
+    assert {"report.html", "metrics.json", "test_predictions.parquet", "model_card.md", "artifact"} <= written
+    assert "It must not be used: no signal" in (after / "out" / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_the_figures_of_the_outcome_are_those_that_were_written(done: Done) -> None:
+    written = json.loads((done.home / "out" / "metrics.json").read_text(encoding="utf-8"))["figures"]
+    assert dict(done.outcome.figures) == written
+
+
+def test_the_run_says_why_the_version_is_in_service(done: Done, after: Path) -> None:
+    (version,) = tracking.versions()
+    assert version.tags["promoted_by"] == "train"
+    assert version.tags["promoted_why"] == version.verdict == done.outcome.verdict.why
+    assert {f"verdict_{name}" for name in done.outcome.verdict.figures} <= set(version.figures)
+    pictures = [path.stem for path in done.home.glob("mlruns/*/*/artifacts/figures/*.svg")]
+    assert len(pictures) >= 4
 
 
 def test_a_champion_that_no_longer_loads_does_not_stop_a_training(
@@ -173,6 +228,8 @@ def nobody_converts(files: Files, tmp_path: Path) -> Files:
 def test_a_refusal_is_written_and_logged_and_the_champion_stays(
     nobody_converts: Files, after: Path, definition_path: Path
 ) -> None:
+    (after / "out").mkdir()
+    (after / "out" / "model_card.md").write_text("of an earlier version", encoding="utf-8")
     outcome = run(
         nobody_converts.events, nobody_converts.trials, definition_path, after / "out", None, None, READ_AT, silent
     )
@@ -187,6 +244,27 @@ def test_a_refusal_is_written_and_logged_and_the_champion_stays(
     assert json.loads((after / "out" / "metrics.json").read_text(encoding="utf-8"))["refusal"] == str(outcome.refusal)
     assert "0 conversions" in (after / "out" / "report.html").read_text(encoding="utf-8")
     assert {one.number: one.aliases for one in tracking.versions()} == {1: ("champion",)}
+
+
+def test_a_definition_that_changes_while_events_are_read_does_not_change_what_is_trained_and_said(
+    files: Files, definition_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = definition_path.read_text(encoding="utf-8")
+    (workplace / "pql.yaml").write_text(text, encoding="utf-8")
+    seen: list[object] = []
+
+    def edit(_: str) -> None:
+        (workplace / "pql.yaml").write_text("product: Another\n", encoding="utf-8")
+
+    def watch(*given: object) -> None:
+        seen.append(given[1])
+        raise Refusal("enough")
+
+    monkeypatch.setattr(run_module, "train", watch)
+    run(files.events, files.trials, workplace / "pql.yaml", workplace / "out", None, None, READ_AT, edit)
+    assert seen == [text]
+    (kept,) = workplace.glob("mlruns/*/*/artifacts/pql.yaml")
+    assert kept.read_text(encoding="utf-8") == text
 
 
 # --- input ------------------------------------------------------------------------------------
