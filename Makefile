@@ -25,7 +25,7 @@ setup: .venv/ready ## make .venv with everything pinned
 .venv/ready: requirements/dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements/dev.lock)"
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements/dev.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
@@ -48,13 +48,19 @@ check: .venv/ready ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/ready build/peers/ready ## the tables of docs/results.md (ranking needs ../shared/data)
+bench: .venv/ready build/peers/ready build/automl/ready ## the tables of docs/results.md (ranking needs ../shared/data)
 	$(BIN)/python -m benchmarks.reference_tasks docs/results.md
+	$(BIN)/python -m benchmarks.automl docs/results.md
 	$(BIN)/python -m benchmarks.windows --out docs/results.md
 
 build/peers/ready: .venv/ready benchmarks/peers.lock
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/peers
 	$(BIN)/uv pip sync --quiet --python build/peers/bin/python benchmarks/peers.lock
+	touch $@
+
+build/automl/ready: .venv/ready benchmarks/automl.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/automl
+	$(BIN)/uv pip sync --quiet --python build/automl/bin/python benchmarks/automl.lock
 	touch $@
 
 docs: .venv/ready ## docs/features.md, from pql.yaml
@@ -74,6 +80,8 @@ lock: ## renew the locks from pyproject.toml
 		--extra train --extra serve --extra warehouse --extra dev pyproject.toml -o requirements/dev.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --quiet --upgrade \
 		benchmarks/peers.in -o benchmarks/peers.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --quiet --upgrade \
+		benchmarks/automl.in -o benchmarks/automl.lock
 
 clean: ## forget what was built, but not what was trained
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

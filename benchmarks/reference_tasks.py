@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.results import put
-from features.dataset import Dataset, dataset
+from features.dataset import dataset
 from features.definition import parse
 from features.leads import NEVER
 from features.sources.locations import open_source
@@ -25,6 +25,7 @@ from serving.scoring.scorer import Scorer
 from training import evaluate
 from training.evaluate import Interval
 from training.pipeline import Settings, Trained, train
+from training.recalibration import cox_test
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -63,6 +64,25 @@ TASKS = (
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A trained version and the leads that judge it.
+
+    Attributes
+    ----------
+    rows : float64 array of shape (n_snapshots, n_columns), of the version's own table
+    later : float64 array of shape (n, n_columns), of the leads that judge it
+    outcomes, probabilities, accounts : arrays of shape (n,)
+    """
+
+    trained: Trained
+    rows: Floats
+    later: Floats
+    outcomes: Ints
+    probabilities: Floats
+    accounts: Ints
+
+
+@dataclass(frozen=True)
 class Score:
     """What a task's test set says of our model."""
 
@@ -71,36 +91,51 @@ class Score:
     converted: int
     auc: Interval
     average_precision: Interval
+    calibrated: float
+    log_loss: float
+    log_loss_of_base_rate: float
 
 
 def run(task: Task) -> Score:
     """Return our figures on one task."""
+    found = judged(task)
+    weight, draws = np.ones(len(found.outcomes)), _draws(found.accounts)
+    figures = [
+        evaluate.interval(metric, found.outcomes, found.probabilities, weight, draws)
+        for metric in (evaluate.auc, evaluate.average_precision)
+    ]
+    rate = np.full(len(found.outcomes), found.trained.predictions["base_rate"].iloc[0])
+    return Score(
+        task, len(found.outcomes), int(found.outcomes.sum()), *figures,
+        _cox(found),
+        evaluate.log_loss(found.outcomes, found.probabilities, weight), evaluate.log_loss(found.outcomes, rate, weight),
+    )  # fmt: skip
+
+
+def judged(task: Task) -> Judged:
+    """Return the version trained on one task, with the leads that judge it."""
     text = task.definition.read_text(encoding="utf-8")
     folder = DATA / task.data
     data = dataset(open_source(str(folder / "events.parquet")), pl.read_parquet(folder / "trials.parquet"), parse(text))
     moment = parse_instant(f"{task.test_from}T00:00:00Z", "test_from")
     trained = train(data, text, Settings(moment))
-    outcomes, probabilities, accounts = _everyone(trained, data, moment) if task.every_trial else _mature(trained)
-    weight, draws = np.ones(len(outcomes)), _draws(accounts)
-    figures = [
-        evaluate.interval(metric, outcomes, probabilities, weight, draws)
-        for metric in (evaluate.auc, evaluate.average_precision)
-    ]
-    return Score(task, len(outcomes), int(outcomes.sum()), *figures)
+    scorer, leads = Scorer(trained.artifact), data.leads
+    if task.every_trial:
+        which = np.flatnonzero(leads.started_at >= moment)
+        as_of = leads.started_at[which] + data.definition.score_at[0]
+        outcomes = (leads.converted_at[which] < NEVER).astype(np.int64)
+    else:
+        test = trained.table.take(trained.split.test)
+        which, as_of, outcomes = test.lead, test.as_of, test.converted
+    later = data.rows(scorer.builder, which, as_of)
+    rows = data.rows(scorer.builder, trained.table.lead, trained.table.as_of)
+    return Judged(trained, rows, later, outcomes, scorer.probabilities(later), leads.accounts[which])
 
 
-def _mature(trained: Trained) -> tuple[Ints, Floats, Ints]:
-    table = trained.predictions
-    return table["converted"].to_numpy(), table["probability"].to_numpy(), table["account"].to_numpy()
+def _cox(found: Judged) -> float:
+    import pandas as pd
 
-
-def _everyone(trained: Trained, data: Dataset, moment: int) -> tuple[Ints, Floats, Ints]:
-    leads, scorer = data.leads, Scorer(trained.artifact)
-    which = np.flatnonzero(leads.started_at >= moment)
-    as_of = leads.started_at[which] + data.definition.score_at[0]
-    scored = scorer.score(data.rows(scorer.builder, which, as_of))
-    won = (leads.converted_at[which] < NEVER).astype(np.int64)
-    return won, scored.probabilities, leads.accounts[which]
+    return cox_test(found.outcomes, found.probabilities, pd.Series(found.accounts)).p_value
 
 
 def _draws(accounts: Ints) -> Floats:
@@ -112,8 +147,9 @@ def _draws(accounts: Ints) -> Floats:
 def table(scores: list[Score]) -> str:
     """Return the results as Markdown."""
     rows = [
-        "| task | test leads (converted) | AUC (95 % interval) | reference | AP (95 % interval) | reference |",
-        "|---|---|---|---|---|---|",
+        "| task | test leads (converted) | AUC (95 % interval) | reference | AP (95 % interval) | reference "
+        "| Cox test, p | log loss | of the base rate |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(_row(score) for score in scores),
         _mean_row(scores),
     ]
@@ -124,7 +160,8 @@ def _row(score: Score) -> str:
     task = score.task
     return (
         f"| {task.name} | {score.leads:,} ({score.converted:,}) | {_words(score.auc)} | {task.auc:.3f} "
-        f"| {_words(score.average_precision)} | {task.average_precision:.3f} |"
+        f"| {_words(score.average_precision)} | {task.average_precision:.3f} "
+        f"| {score.calibrated:.2f} | {score.log_loss:.4f} | {score.log_loss_of_base_rate:.4f} |"
     )
 
 

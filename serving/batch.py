@@ -17,7 +17,7 @@ from features.rejections import Sieve
 from features.sources.source import Source
 from features.times import INSTANT, moment_of, text_of
 from serving.scoring.answers import Answer, answers
-from serving.scoring.decision import Cutoff
+from serving.scoring.decision import Cutoff, overall
 from serving.scoring.scorer import Scorer
 
 _SAID = pl.List(
@@ -25,10 +25,11 @@ _SAID = pl.List(
         {"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String, "contribution": pl.Float64}
     )
 )
+_WITHIN = pl.List(pl.Struct({"days": pl.Float64, "probability": pl.Float64}))
 _MISSED = pl.List(pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String}))
 LEADS_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "lead_id": pl.String, "account_id": pl.String, "as_of": INSTANT, "probability": pl.Float64, "is_pql": pl.Boolean,
-    "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
+    "track": pl.String, "within": _WITHIN, "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
     "playbook": pl.Struct({"id": pl.String, "title": pl.String, "message": pl.String}),
     "model_version": pl.String, "cutoff": pl.Float64, "receipt_id": pl.String,
 }  # fmt: skip
@@ -77,14 +78,16 @@ def score_open(
 
 
 def _frame(part: list[Answer], scorer: Scorer) -> pl.DataFrame:
-    decision = scorer.artifact.decision
+    decision, days = overall(scorer.artifact.decision), scorer.artifact.course.days
     cutoff = decision.probability if isinstance(decision, Cutoff) else None
-    rows = [{**_row(answer), "model_version": scorer.artifact.version, "cutoff": cutoff} for answer in part]
+    rows = [{**_row(answer, days), "model_version": scorer.artifact.version, "cutoff": cutoff} for answer in part]
     return pl.DataFrame(rows, schema_overrides=LEADS_OUT, schema=list(LEADS_OUT))
 
 
-def _row(answer: Answer) -> dict[str, Any]:
+def _row(answer: Answer, days: tuple[float, ...]) -> dict[str, Any]:
     row = asdict(answer)
+    grown = zip(days, answer.within.values(), strict=True)
+    row["within"] = [{"days": day, "probability": probability} for day, probability in grown]
     row["as_of"] = moment_of(answer.as_of)
     for name in ("reasons", "missing"):
         row[name] = [{**said, "facts": msgspec.json.encode(said["facts"]).decode()} for said in row[name]]

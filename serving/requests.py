@@ -243,6 +243,8 @@ def result_body(result: Answer | Failed) -> Mapping[str, Any] | Failed:
         "account_id",
         "probability",
         "is_pql",
+        "track",
+        "within",
         "percentile",
         "reasons",
         "missing",

@@ -20,6 +20,7 @@ from features.matrix import FeatureBuilder
 from features.windows import Floats
 from serving.scoring.artifact import Artifact
 from serving.scoring.calibration import Sigmoid
+from serving.scoring.course import Course, Later, Stage
 from serving.scoring.decision import Cutoff
 from serving.scoring.reference import Reference
 from serving.scoring.scorecard import Scorecard
@@ -120,6 +121,7 @@ def _made_scorer(text: str, levels: dict[str, Sequence[str]] | None = None, seed
         Artifact(
             booster_text=booster.model_to_string(), definition_text=text, levels=builder.levels, scorecard=card,
             calibration=calibration, decision=Cutoff(0.4, 0.3, 0.9, 900, 300, 0.31, "a", "b"),
+            course=_made_course(width, rng),
             reference=Reference(
                 np.linspace(0, 1, 50, endpoint=False), (1.0, 3.0, 7.0),
                 {signal.name: (0.4, 0.72, 0.9) for signal in definition.signals},
@@ -128,6 +130,15 @@ def _made_scorer(text: str, levels: dict[str, Sequence[str]] | None = None, seed
             expected=calibration.probabilities(margins),
         )
     )  # fmt: skip
+
+
+def _made_course(width: int, rng: np.random.Generator) -> Course:
+    card = Scorecard(
+        -2.0, rng.normal(0, 0.1, width), rng.uniform(0, 1, width), rng.uniform(0.5, 2, width), rng.uniform(0, 9, width)
+    )
+    soon, later = Stage((7.0, 30.0), np.array([[-1.0, 0.0], [-0.4, 0.0]])), Stage((90.0,), np.zeros((2, 1)))
+    nurture = Cutoff(0.3, 0.2, 0.9, 900, 300, 0.21, "a", "b")
+    return Course((3.0, 7.0), soon, Later(later, card, Sigmoid(0.9, -0.1), nurture))
 
 
 @pytest.fixture(scope="session")

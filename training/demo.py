@@ -25,11 +25,11 @@ CAP = np.array([b.cap for b in BEHAVIOURS])
 FRESH = np.array([b.fresh for b in BEHAVIOURS])
 FRESH_DAYS = 7
 # From this many teammates on, a team works in Corkboard.
-TEAM, TEAM_SIZE, TEAM_JUMP = NAMES.index("invite_accepted"), 3, 0.5
+TEAM, TEAM_SIZE, TEAM_JUMP = NAMES.index("invite_accepted"), 3, 1.0
 # A limit alone annoys and a price alone is curiosity; both together are a plan to buy.
-PAIR, PAIR_JUMP = [NAMES.index("limit_reached"), NAMES.index("pricing_viewed")], 0.7
+PAIR, PAIR_JUMP = [NAMES.index("limit_reached"), NAMES.index("pricing_viewed")], 1.5
 # Chosen by simulation so that 12-16 % of users convert within 60 days.
-BASE_LOG_RATE = -9.3
+BASE_LOG_RATE = -9.6
 # Leads decide when the trial runs out, and hesitate once it has.
 TIMING = np.repeat([0.2, 1.3, -0.4, -2.0], [10, 5, 15, LIFE_DAYS - 30])
 

@@ -1,14 +1,14 @@
-"""Learning the ranking: a shrunken monotone scorecard, and LightGBM trees on what the scorecard leaves over.
+"""Learning the ranking: a shrunken monotone scorecard, and LightGBM trees that begin from most of it.
 
-On small data a straight line in log-counts ranks as well as trees or better; on large data trees add what it cannot
-say. So the trees start from the scorecard's log-odds, and early stopping on accounts held out decides how many are
-worth having.
+A straight line in log-counts ranks small data as well as trees or better, and carries a lead that does more than anybody
+before it; trees say what a line cannot. They start from a part of the scorecard's log-odds and take over what they say
+better (docs/decisions/0009-trees-from-most-of-a-line.md); accounts held out in blocks of time decide how many are grown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import lightgbm as lgb
@@ -19,9 +19,13 @@ from scipy.special import expit
 from features.columns import Column
 from features.windows import Floats, Ints
 from serving.scoring.scorecard import Scorecard, signed_log
+from training.calibrate import in_the_large
 
 RIDGE: Final = 10.0
 """Shrinkage of the scorecard's points; 3 to 30 rank alike on public data (docs/decisions/0002-scorecard-and-trees.md)."""
+
+KEPT: Final = 0.7
+"""How much of the scorecard the trees begin with; all of it leaves them nothing to say, none of it costs them the line."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "objective": "binary",
@@ -29,11 +33,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     # Capped depth keeps the exact contributions cheap, and each leaf wide enough to be no accident.
     "max_depth": 3,
     "num_leaves": 7,
-    "min_data_in_leaf": 50,
-    "lambda_l2": 50.0,
+    "min_data_in_leaf": 100,
+    "lambda_l2": 10.0,
     "feature_fraction": 0.5,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
     # "advanced" breaks the directions by up to 0.009 log-odds where columns have missing values (LightGBM 4.7.0).
     "monotone_constraints_method": "intermediate",
     # One thread: more of them wait for each other on a shared machine, and the sums could come out differently.
@@ -50,13 +52,45 @@ class FitSettings:
 
     seed: int = 7
     max_rounds: int = 600
-    patience: int = 60
+    patience: int = 50
+    ridge: float = RIDGE
     parameters: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
 
 
 @dataclass(frozen=True)
+class Lessons:
+    """What is learned from, one position per snapshot.
+
+    Attributes
+    ----------
+    rows : float64 array of shape (n, n_columns)
+    converted : int64 array of shape (n,), 1 where the lead had converted by the end of what was seen of its horizon
+    weight : float64 array of shape (n,)
+    shift : float64 array of shape (n,)
+        Log-odds of converting by the end of what was seen, minus those by the end of the horizon; 0 where all was seen.
+    """
+
+    rows: Floats
+    converted: Ints
+    weight: Floats
+    shift: Floats
+
+    @classmethod
+    def whole(cls, rows: Floats, converted: Ints, weight: Floats) -> Lessons:
+        """Return lessons of snapshots whose whole horizon was seen."""
+        return cls(rows, converted, weight, np.zeros(len(rows)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, places: Ints) -> Lessons:
+        """Return some of them."""
+        return Lessons(self.rows[places], self.converted[places], self.weight[places], self.shift[places])
+
+
+@dataclass(frozen=True)
 class Ranking:
-    """A scorecard and the trees that correct it; their sum is the margin, in log-odds."""
+    """A scorecard and trees; their sum is the margin, in log-odds."""
 
     scorecard: Scorecard
     booster: lgb.Booster
@@ -70,18 +104,21 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The ranking learned from all rows, and for each row the margin of a ranking that had not seen its account.
+    """Two rankings learned from all lessons, and for each lesson the margins of rankings that had not seen its account.
 
     Attributes
     ----------
-    out_of_fold : float64 array of shape (n,)
+    scorecard, both : the line alone, and the trees that begin from most of it
+    scorecard_unseen, both_unseen : float64 arrays of shape (n,), margins on accounts held out, without the shift
     rounds : how many trees were worth having
-    curve : float64 array of shape (max_rounds_tried + 1,)
-        Held-out log loss after 0, 1, 2, ... trees.
+    curve : float64 array of shape (rounds tried + 1,)
+        Held-out log loss of the scorecard alone, then with 1, 2, ... trees.
     """
 
-    ranking: Ranking
-    out_of_fold: Floats
+    scorecard: Ranking
+    both: Ranking
+    scorecard_unseen: Floats
+    both_unseen: Floats
     rounds: int
     curve: Floats
 
@@ -90,69 +127,75 @@ Tick = Callable[[str], None]
 
 
 def fit(
-    rows: Floats, converted: Ints, weight: Floats, table: Sequence[Column], folds: Sequence[tuple[Ints, Ints]],
-    settings: FitSettings, tick: Tick = lambda _: None,
-) -> Fitted:  # fmt: skip
-    """Return the ranking learned from rows of shape (n, n_columns); same input, same seed, same bytes.
+    lessons: Lessons,
+    table: Sequence[Column],
+    folds: Sequence[tuple[Ints, Ints]],
+    settings: FitSettings,
+    tick: Tick = lambda _: None,
+) -> Fitted:
+    """Return the rankings learned from lessons; same input, same seed, same bytes.
 
-    Raises
-    ------
-    ValueError
-        Where the shapes do not fit together.
+    Parameters
+    ----------
+    table : the columns of the lessons' rows
+    folds : (learn, held out) places in the lessons; every place is held out once
     """
-    parameters = {
-        **settings.parameters,
-        "seed": settings.seed,
-        "monotone_constraints": [column.direction for column in table],
-    }
     parts = []
     for number, (learn, held) in enumerate(folds, 1):
-        parts.append(_fold(rows, converted, weight, table, (learn, held), parameters, settings))
+        parts.append(_fold(lessons.take(learn), lessons.take(held), table, settings))
         tick(f"held-out block {number} of {len(folds)}")
-    curve = _mean_curve([part.curve for part in parts], [weight[held].sum() for _, held in folds])
-    # At least one tree, so that the artifact always holds a booster; its leaf weight is bounded by the learning rate.
-    rounds = max(1, int(curve.argmin()))
-    out_of_fold = np.empty(len(rows))
+    curve = _mean_curve([part.curve for part in parts], [lessons.weight[held].sum() for _, held in folds])
+    rounds = 1 + int(curve[1:].argmin())
+    line, both = np.empty(len(lessons)), np.empty(len(lessons))
     for part, (_, held) in zip(parts, folds, strict=True):
-        out_of_fold[held] = part.margins(rows[held], rounds)
-    scorecard = fit_scorecard(rows, converted, weight, table)
-    booster = lgb.train(dict(parameters), _data(rows, converted, weight, scorecard), rounds)
-    return Fitted(Ranking(scorecard, booster), out_of_fold, rounds, curve)
+        line[held] = part.card.margins(lessons.rows[held])
+        both[held] = part.start.margins(lessons.rows[held]) + part.trees(lessons.rows[held], rounds)
+    card = fit_scorecard(lessons, table, settings.ridge)
+    start = _start(card, lessons)
+    booster = lgb.train(_parameters(table, settings), _data(lessons, start), rounds)
+    return Fitted(_alone(card, booster), Ranking(start, booster), line, both, rounds, curve)
+
+
+def _start(card: Scorecard, lessons: Lessons) -> Scorecard:
+    """Return the part of a scorecard that trees begin from, right on average."""
+    kept = replace(card, base=0.0, points=KEPT * card.points)
+    margins = kept.margins(lessons.rows) + lessons.shift
+    return replace(kept, base=in_the_large(float(lessons.weight @ lessons.converted), margins, lessons.weight))
+
+
+def _parameters(table: Sequence[Column], settings: FitSettings) -> dict[str, Any]:
+    directions = [column.direction for column in table]
+    return {**settings.parameters, "seed": settings.seed, "monotone_constraints": directions}
+
+
+def _data(lessons: Lessons, start: Scorecard, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    begin = start.margins(lessons.rows) + lessons.shift
+    return lgb.Dataset(lessons.rows, lessons.converted, weight=lessons.weight, init_score=begin, reference=reference)
 
 
 @dataclass(frozen=True)
 class _Fold:
-    scorecard: Scorecard
+    card: Scorecard
+    start: Scorecard
     booster: lgb.Booster
     curve: Floats
 
-    def margins(self, rows: Floats, rounds: int) -> Floats:
-        trees = self.booster.predict(rows, raw_score=True, num_iteration=rounds, num_threads=1)
-        margins: Floats = self.scorecard.margins(rows) + np.asarray(trees)
-        return margins
+    def trees(self, rows: Floats, rounds: int) -> Floats:
+        return np.asarray(self.booster.predict(rows, raw_score=True, num_iteration=rounds, num_threads=1))
 
 
-def _fold(
-    rows: Floats, converted: Ints, weight: Floats, table: Sequence[Column], parts: tuple[Ints, Ints],
-    parameters: Mapping[str, Any], settings: FitSettings,
-) -> _Fold:  # fmt: skip
-    learn, held = parts
-    scorecard = fit_scorecard(rows[learn], converted[learn], weight[learn], table)
-    train = _data(rows[learn], converted[learn], weight[learn], scorecard)
-    valid = _data(rows[held], converted[held], weight[held], scorecard, train)
+def _fold(learn: Lessons, held: Lessons, table: Sequence[Column], settings: FitSettings) -> _Fold:
+    card = fit_scorecard(learn, table, settings.ridge)
+    start = _start(card, learn)
+    train = _data(learn, start)
     losses: dict[str, dict[str, list[float]]] = {}
     stop = [lgb.early_stopping(settings.patience, verbose=False), lgb.record_evaluation(losses)]
     booster = lgb.train(
-        dict(parameters), train, settings.max_rounds, valid_sets=[valid], valid_names=["held"], callbacks=stop
-    )
-    start = log_loss(converted[held], scorecard.margins(rows[held]), weight[held])
-    return _Fold(scorecard, booster, np.array([start, *losses["held"]["binary_logloss"]]))
-
-
-def _data(
-    rows: Floats, converted: Ints, weight: Floats, scorecard: Scorecard, reference: lgb.Dataset | None = None
-) -> lgb.Dataset:
-    return lgb.Dataset(rows, converted, weight=weight, init_score=scorecard.margins(rows), reference=reference)
+        _parameters(table, settings), train, settings.max_rounds, valid_sets=[_data(held, start, train)],
+        valid_names=["held"], callbacks=stop,
+    )  # fmt: skip
+    alone = log_loss(held.converted, card.margins(held.rows) + held.shift, held.weight)
+    return _Fold(card, start, booster, np.array([alone, *losses["held"]["binary_logloss"]]))
 
 
 def _mean_curve(curves: Sequence[Floats], sizes: Sequence[float]) -> Floats:
@@ -162,31 +205,38 @@ def _mean_curve(curves: Sequence[Floats], sizes: Sequence[float]) -> Floats:
     return mean
 
 
+def _alone(card: Scorecard, booster: lgb.Booster) -> Ranking:
+    """Return the line with a single tree that says nothing, because an artifact always holds a booster."""
+    silent = lgb.Booster(model_str=booster.model_to_string(num_iteration=1))
+    for leaf in range(silent.dump_model()["tree_info"][0]["num_leaves"]):
+        silent.set_leaf_output(0, leaf, 0.0)
+    return Ranking(card, silent)
+
+
 def log_loss(converted: Ints, margins: Floats, weight: Floats) -> float:
     """Return the weighted mean log loss of margins in log-odds."""
     return float(np.average(np.logaddexp(0.0, margins) - converted * margins, weights=weight))
 
 
-def fit_scorecard(
-    rows: Floats, converted: Ints, weight: Floats, table: Sequence[Column], ridge: float = RIDGE
-) -> Scorecard:
+def fit_scorecard(lessons: Lessons, table: Sequence[Column], ridge: float = RIDGE) -> Scorecard:
     """Return the ridge-penalised logistic line whose points keep to the columns' directions.
 
     Minimises sum(weight * log loss) + ridge / 2 * |points|^2 over standardised log columns, by L-BFGS-B within bounds.
     """
+    rows, weight = lessons.rows, lessons.weight
     absent = _absent(rows, weight, table)
     logs = signed_log(rows, absent)
     center = np.average(logs, axis=0, weights=weight)
     scale = np.sqrt(np.average((logs - center) ** 2, axis=0, weights=weight))
     scale = np.where(scale < 1e-9, 1.0, scale)
     standard = (logs - center) / scale
-    rate = float(np.average(converted, weights=weight))
-    start = np.array([np.log(rate / (1 - rate)), *np.zeros(rows.shape[1])])
+    base = in_the_large(float(weight @ lessons.converted), lessons.shift, weight)
     bounds = [
         (None, None),
         *((0.0 if d > 0 else None, 0.0 if d < 0 else None) for d in (column.direction for column in table)),
     ]
-    objective = _penalised_loss(standard, converted, weight, ridge)
+    objective = _penalised_loss(standard, lessons, ridge)
+    start = np.array([base, *np.zeros(rows.shape[1])])
     best = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 2_000})
     return Scorecard(float(best.x[0]), best.x[1:], center, scale, absent)
 
@@ -202,11 +252,11 @@ def _absent(rows: Floats, weight: Floats, table: Sequence[Column]) -> Floats:
     return absent
 
 
-def _penalised_loss(
-    standard: Floats, converted: Ints, weight: Floats, ridge: float
-) -> Callable[[Floats], tuple[float, Floats]]:
+def _penalised_loss(standard: Floats, lessons: Lessons, ridge: float) -> Callable[[Floats], tuple[float, Floats]]:
+    converted, weight, shift = lessons.converted, lessons.weight, lessons.shift
+
     def loss(theta: Floats) -> tuple[float, Floats]:
-        margins = standard @ theta[1:] + theta[0]
+        margins = standard @ theta[1:] + theta[0] + shift
         slope = weight * (expit(margins) - converted)
         total = float((weight * (np.logaddexp(0.0, margins) - converted * margins)).sum())
         gradient = np.concatenate([[slope.sum()], standard.T @ slope + ridge * theta[1:]])

@@ -5,35 +5,42 @@ Reads data and writes nothing; `training.run` has the effects.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from features import rules
 from features.dataset import Dataset
+from features.definition import parse
+from features.definition_text import without_names
 from features.durations import DAY
-from features.errors import Refusal
-from features.leads import Leads
+from features.errors import NotEnoughData, Refusal
+from features.leads import NEVER, Leads
 from features.matrix import FeatureBuilder
-from features.times import moment_of, text_of
+from features.segments import levels_of_trait, segment_numbers
+from features.times import moment_of
 from features.traits import learn_levels
-from features.windows import Floats, Ints
+from features.windows import Floats
 from serving.scoring.artifact import Artifact
+from serving.scoring.decision import NoCutoff
 from serving.scoring.reasons import Explainer
-from serving.scoring.reference import Reference
 from serving.scoring.scorer import Scorer
 from training import baselines, evaluate
-from training.calibrate import calibrate
+from training.assemble import artifact
 from training.clocks import Clocks, compare_clocks
-from training.cutoff import choose_cutoff
-from training.fit import FitSettings, Fitted, fit
+from training.evidence import Evidence, evidence
+from training.fit import FitSettings, Fitted
+from training.ladder import Step
+from training.leaks import Leak, faulty_trials, find_leaks, without, written_starts
+from training.learn import Learned, Table, learn
 from training.snapshots import Snapshots, snapshots
-from training.split import Split, counts, folds, split
+from training.split import Split, split
+from training.tune import Search, Tuned, tuned
 
-QUANTILES = 1_000
-EXAMPLES = 8
 MOST_EXPLAINED = 4_000
 
 Progress = Callable[[str], None]
@@ -41,10 +48,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; `test_from` is the first trial start of the test part, in microseconds since 1970 UTC."""
+    """How to train; `test_from` is the first trial start of the test part, in microseconds since 1970 UTC.
+
+    `search` None takes the settings of `fit` as they are.
+    """
 
     test_from: int | None = None
     fit: FitSettings = field(default_factory=FitSettings)
+    search: Search | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,9 @@ class Trained:
     weights : mean absolute contribution of each signal and trait to the log-odds, the heaviest first
     refusal : why the version must not be promoted, or None
     clocks : what the events that arrived late change, or None where no event says when it arrived
+    leaks : what tells the outcome because it was written once that was known
+    ladder : the rungs that were tried, the lowest first
+    tried : what the search for settings tried and chose, or None where none was asked for
     """
 
     artifact: Artifact
@@ -72,6 +86,14 @@ class Trained:
     weights: list[tuple[str, float]]
     refusal: Refusal | None
     clocks: Clocks | None = None
+    leaks: tuple[Leak, ...] = ()
+    ladder: tuple[Step, ...] = ()
+    tried: Mapping[str, object] | None = None
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """All that the test predictions show."""
+        return evidence(self.predictions, pd.Timestamp(self.artifact.training["data_until"]))
 
 
 def train(data: Dataset, definition_text: str, settings: Settings, progress: Progress = lambda _: None) -> Trained:
@@ -82,22 +104,67 @@ def train(data: Dataset, definition_text: str, settings: Settings, progress: Pro
     Refusal
         Where there is nothing to learn from; a model that learned but found no signal comes back with `refusal` set.
     """
+    whole = _table(data, settings, progress)
+    progress("looking for what tells the outcome because it was written once that was known")
+    leaks = find_leaks(whole.data, whole.builder, whole.snapshots, whole.rows, whole.parts.fit)
+    table, text = _without_leaks(whole, definition_text, leaks)
+    tried = None if settings.search is None else tuned(table, settings.fit, settings.search, progress)
+    chosen = settings.fit if tried is None else tried.settings
+    progress(f"learning from {len(table.parts.fit):,} snapshots")
+    learned = learn(table, chosen, progress)
+    version = artifact(table, text, learned, leaks)
+    progress("judging on later trials")
+    judged = _judged(version, table, learned, settings)
+    if judged.refusal is not None:
+        # Whoever serves it by hand all the same: nobody is called a PQL.
+        judged = _judged(_silenced(version, judged.refusal), table, learned, settings)
+    clocks = compare_clocks(table.data, table.builder, table.snapshots, table.rows)
+    return replace(judged, clocks=clocks, leaks=leaks, tried=_facts_of(tried))
+
+
+def _silenced(version: Artifact, refusal: Refusal) -> Artifact:
+    """Return a version that labels nobody."""
+    policy, course = version.definition.cutoff, version.course
+    nobody = NoCutoff(policy.at_least, policy.confidence, str(refusal))
+    later = None if course.later is None else replace(course.later, decision=nobody)
+    return replace(version, decision=nobody, course=replace(course, later=later))
+
+
+def _table(data: Dataset, settings: Settings, progress: Progress) -> Table:
     leads = data.leads
     table = snapshots(data, leads)
-    parts = split(table, settings.test_from)
+    try:
+        parts = split(table, settings.test_from)
+    except NotEnoughData as shortage:
+        fault = written_starts(leads)
+        raise shortage if fault is None else (faulty_trials([fault]) or shortage) from None
     builder = FeatureBuilder(data.definition, _levels(data, leads, table, parts))
     progress(f"feature windows for {len(table):,} snapshots of {len(leads):,} leads")
-    rows = data.rows(builder, table.lead, table.as_of)
-    learn = table.take(parts.fit)
-    progress(f"learning from {len(learn):,} snapshots")
-    fitted = fit(
-        rows[parts.fit], learn.converted, learn.weight, builder.columns, folds(table, parts.fit), settings.fit, progress
+    return Table(data, builder, table, parts, data.rows(builder, table.lead, table.as_of))
+
+
+def _without_leaks(table: Table, text: str, leaks: tuple[Leak, ...]) -> tuple[Table, str]:
+    """Return the table and the definition's text without what leaks.
+
+    Raises
+    ------
+    Refusal
+        Where the trials themselves were written once the outcome was known, or too little is left.
+    """
+    refusal = faulty_trials(leaks)
+    if refusal is not None:
+        raise refusal
+    out = {leak.name for leak in leaks if not leak.trusted}
+    if not out:
+        return table, text
+    without(table.data.definition, leaks)
+    text = without_names(text, out)
+    data = table.data.under(parse(text))
+    builder = FeatureBuilder(
+        data.definition, {name: of for name, of in table.builder.levels.items() if name not in out}
     )
-    progress("calibrating and choosing the cutoff")
-    artifact = _artifact(data, definition_text, builder, rows, table, parts, fitted)
-    progress("judging on later trials")
-    judged = _judged(artifact, leads, rows, table, parts, fitted, settings)
-    return replace(judged, clocks=compare_clocks(data, builder, table, rows))
+    rows = data.rows(builder, table.snapshots.lead, table.snapshots.as_of)
+    return replace(table, data=data, builder=builder, rows=rows), text
 
 
 def _levels(data: Dataset, leads: Leads, table: Snapshots, parts: Split) -> dict[str, tuple[str, ...]]:
@@ -109,79 +176,9 @@ def _levels(data: Dataset, leads: Leads, table: Snapshots, parts: Split) -> dict
     return learn_levels(data.definition, known)
 
 
-def _artifact(
-    data: Dataset, text: str, builder: FeatureBuilder, rows: Floats, table: Snapshots, parts: Split, fitted: Fitted
-) -> Artifact:
-    unseen = fitted.out_of_fold
-    if parts.cutoff is not None:
-        # Calibration may look at the cutoff part too: it keeps the order, and the promise is about ranks only.
-        unseen = np.concatenate([unseen, fitted.ranking.margins(rows[parts.cutoff])])
-    older = table.take(parts.learned)
-    calibration = calibrate(unseen, older.converted, older.weight)
-    held = parts.fit if parts.cutoff is None else parts.cutoff
-    probabilities = calibration.probabilities(unseen[-len(held) :])
-    held_table = table.take(held)
-    examples = rows[parts.test[np.linspace(0, len(parts.test) - 1, EXAMPLES).astype(np.int64)]]
-    return Artifact(
-        booster_text=fitted.ranking.booster.model_to_string(),
-        definition_text=text,
-        levels=builder.levels,
-        scorecard=fitted.ranking.scorecard,
-        calibration=calibration,
-        decision=choose_cutoff(probabilities, held_table, data.definition.cutoff),
-        reference=_reference(probabilities, rows[held], held_table, builder),
-        training=_facts(data, table, parts, fitted),
-        rung="lightgbm",
-        examples=examples,
-        expected=calibration.probabilities(fitted.ranking.margins(examples)),
-    )
-
-
-def _reference(probabilities: Floats, rows: Floats, table: Snapshots, builder: FeatureBuilder) -> Reference:
-    """Return what is usual among held-out leads: their scores, and what their converters had done by when."""
-    quantiles = np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False))
-    ages = tuple(age for age in builder.definition.scored_days())
-    won_at = [(table.converted == 1) & (table.as_of - table.started_at == round(age * DAY)) for age in ages]
-    shares: dict[str, tuple[float, ...]] = {}
-    for signal in builder.definition.signals:
-        counted = [
-            place for place, column in enumerate(builder.columns)
-            if column.owner == signal.name and column.measure and column.measure.how == "count"
-        ]  # fmt: skip
-        if counted:
-            did = np.asarray(rows[:, counted].any(axis=1))
-            shares[signal.name] = tuple(float(did[won].mean()) if won.any() else 0.0 for won in won_at)
-    return Reference(quantiles, ages, shares)
-
-
-def _facts(data: Dataset, table: Snapshots, parts: Split, fitted: Fitted) -> dict[str, Any]:
-    """Return what the version learned from, for people and for `GET /model`."""
-    names = {"fit": parts.fit, "cutoff": parts.cutoff, "test": parts.test}
-    described = {name: _part_facts(table, rows) for name, rows in names.items() if rows is not None}
-    return {
-        "product": data.definition.product,
-        "data_until": text_of(data.until),
-        "horizon_days": data.definition.conversion.horizon / DAY,
-        "scored_at_days": list(data.definition.scored_days()),
-        "test_from": text_of(parts.test_from),
-        "accounts_apart": parts.accounts_apart,
-        "parts": described,
-        "trees": fitted.rounds,
-    }
-
-
-def _part_facts(table: Snapshots, rows: Ints) -> dict[str, Any]:
-    leads, won = counts(table, rows)
-    started = table.started_at[rows]
-    span = {"first_trial": text_of(int(started.min())), "last_trial": text_of(int(started.max()))}
-    return {"snapshots": len(rows), "leads": leads, "converted": won, **span}
-
-
-def _judged(
-    artifact: Artifact, leads: Leads, rows: Floats, table: Snapshots, parts: Split, fitted: Fitted, settings: Settings
-) -> Trained:
-    scorer = Scorer(artifact)
-    predictions = _predictions(scorer, leads, rows, table, parts)
+def _judged(version: Artifact, table: Table, learned: Learned, settings: Settings) -> Trained:
+    scorer = Scorer(version)
+    predictions = _predictions(scorer, table)
     seed = settings.fit.seed
     figures = evaluate.evaluate(predictions, seed)
     against = {
@@ -189,14 +186,19 @@ def _judged(
         for name in ("base_rate", "logistic")
     }
     return Trained(
-        artifact, table, parts, fitted, predictions, figures, against, evaluate.promise(predictions, artifact.decision),
-        _weights(scorer, rows[parts.test]), _no_signal(figures["auc"]),
+        version, table.snapshots, table.parts, learned.fitted, predictions, figures, against,
+        evaluate.promise(predictions, version.decision), _weights(scorer, table.rows[table.parts.test]),
+        learned.refusal or _no_signal(figures["auc"]), ladder=learned.chosen.steps,
     )  # fmt: skip
 
 
-def _predictions(scorer: Scorer, leads: Leads, rows: Floats, table: Snapshots, parts: Split) -> pd.DataFrame:
-    test, learned = table.take(parts.test), table.take(parts.learned)
-    scored = scorer.score(rows[parts.test])
+def _predictions(scorer: Scorer, table: Table) -> pd.DataFrame:
+    parts, leads, definition = table.parts, table.leads, table.data.definition
+    test, learned, rows = table.snapshots.take(parts.test), table.snapshots.take(parts.learned), table.rows[parts.test]
+    columns, course = scorer.builder.columns, scorer.artifact.course
+    scored = scorer.score(rows)
+    converted_at = leads.converted_at[test.lead]
+    later = course.days[-1] if course.later else np.nan
     values: dict[str, Any] = {
         "lead_id": [leads.ids[i] for i in test.lead],
         "account": test.account,
@@ -204,13 +206,28 @@ def _predictions(scorer: Scorer, leads: Leads, rows: Floats, table: Snapshots, p
         "trial_day": (test.as_of - test.started_at) / DAY,
         "probability": scored.probabilities,
         "converted": test.converted,
+        "converted_in_days": np.where(converted_at < NEVER, (converted_at - test.as_of) / DAY, np.nan),
         "is_pql": scored.is_pql,
+        "segment": _segment_names(scorer, rows),
         "logistic": baselines.logistic(
-            rows[parts.learned], learned.converted, learned.weight, rows[parts.test], scorer.builder.columns
+            table.rows[parts.learned], learned.converted, learned.weight, rows, scorer.builder.columns
         ),
         "base_rate": baselines.base_rate(learned.converted, learned.weight, len(test)),
+        "points": rules.points(definition.points, rows, columns) if definition.points else np.nan,
+        "rule": rules.any_flags(definition.rules, rows, columns),
+        "later": scored.within[:, -1] if course.later else np.nan,
+        "later_days": later,
+        "is_nurture": scored.is_nurture,
     }
     return pd.DataFrame(values)[list(evaluate.PREDICTION_COLUMNS)]
+
+
+def _segment_names(scorer: Scorer, rows: Floats) -> list[str | None]:
+    trait, builder = scorer.builder.definition.cutoff.segments, scorer.builder
+    if trait is None:
+        return [None] * len(rows)
+    names = levels_of_trait(builder.definition, builder.levels, trait)
+    return [names[number] if number >= 0 else None for number in segment_numbers(rows, builder.columns, trait)]
 
 
 def _weights(scorer: Scorer, rows: Floats) -> list[tuple[str, float]]:
@@ -229,3 +246,7 @@ def _no_signal(auc: evaluate.Interval) -> Refusal | None:
         f"no signal: on later trials the AUC is {auc.value:.3f}, 95% interval {auc.low:.3f} to {auc.high:.3f}, "
         "which chance explains. Add signals that precede conversion, or wait for more conversions."
     )
+
+
+def _facts_of(tried: Tuned | None) -> Mapping[str, object] | None:
+    return None if tried is None else tried.facts

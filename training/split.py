@@ -18,8 +18,8 @@ from training.snapshots import Snapshots
 
 TEST_SHARE = 0.25
 CUTOFF_SHARE = 0.35
-MIN_CLASS = 20
-"""Leads of either outcome below which nothing can be learned or judged."""
+MIN_LEARNED, MIN_JUDGED = 15, 5
+"""Leads of either outcome below which nothing can be learned, or judged."""
 MIN_CUTOFF_LEADS, MIN_CUTOFF_CONVERSIONS = 1_000, 150
 MIN_FIT_CONVERSIONS = 200
 MOST_ROWS_LOST = 0.5
@@ -61,8 +61,8 @@ def split(table: Snapshots, test_from: int | None = None) -> Split:
     moment = _newest(table.started_at, table.lead, TEST_SHARE) if test_from is None else test_from
     older, test = _parts(table, np.arange(len(table)), moment)
     older, apart = _keep_accounts_apart(table, older, test)
-    for name, rows in (("training part", older), ("test part", test)):
-        _check_classes(table, rows, f"{name} (tested from {text_of(moment)})")
+    for name, rows, least in (("training part", older, MIN_LEARNED), ("test part", test, MIN_JUDGED)):
+        _check_classes(table, rows, f"{name} (tested from {text_of(moment)})", least)
     fit, cutoff = _fit_and_cutoff(table, older)
     return Split(fit, cutoff, test, moment, apart)
 
@@ -85,10 +85,10 @@ def _keep_accounts_apart(table: Snapshots, older: Ints, newer: Ints) -> tuple[In
     return (apart, True) if enough else (older, not shared.any())
 
 
-def _check_classes(table: Snapshots, rows: Ints, name: str) -> None:
+def _check_classes(table: Snapshots, rows: Ints, name: str, least: int) -> None:
     trials, won = counts(table, rows)
-    if min(won, trials - won) < MIN_CLASS:
-        raise NotEnoughData.conversions(name, trials, won, MIN_CLASS)
+    if min(won, trials - won) < least:
+        raise NotEnoughData.conversions(name, trials, won, least)
 
 
 def counts(table: Snapshots, rows: Ints) -> tuple[int, int]:
@@ -123,7 +123,7 @@ def folds(table: Snapshots, rows: Ints, k: int = 5) -> list[tuple[Ints, Ints]]:
         if _both_classes(table.converted[rows], block, blocks):
             return [(np.flatnonzero(block != b), np.flatnonzero(block == b)) for b in range(blocks)]
     trials, won = counts(table, rows)
-    raise NotEnoughData.conversions("training part, in two blocks of time", trials, won, MIN_CLASS)
+    raise NotEnoughData.conversions("training part, in two blocks of time", trials, won, MIN_LEARNED)
 
 
 def _both_classes(converted: Ints, block: Ints, blocks: int) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -20,15 +20,21 @@ EXPLAINED_AT_ONCE: Final = 10_000
 """Rows whose contributions are held in memory together."""
 
 
+Track = Literal["now", "nurture"]
+"""What a lead is for: a call now, or patience; None where neither can be promised."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What is said of one lead."""
+    """What is said of one lead; `within` has the probability to convert by each of the version's days, such as `7d`."""
 
     lead_id: str
     account_id: str | None
     as_of: int
     probability: float
     is_pql: bool
+    track: Track | None
+    within: Mapping[str, float]
     percentile: float
     reasons: list[Reason]
     missing: list[Missing]
@@ -61,6 +67,8 @@ def _answer(
         as_of=as_of,
         probability=float(scored.probabilities[i]),
         is_pql=bool(scored.is_pql[i]),
+        track="now" if scored.is_pql[i] else "nurture" if scored.is_nurture[i] else None,
+        within=dict(zip(scorer.artifact.course.names, scored.within[i].tolist(), strict=True)),
         percentile=round(float(scored.percentiles[i]), 1),
         reasons=reasons,
         missing=[] if contributions is None else explainer.missing(row),

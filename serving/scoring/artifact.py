@@ -24,11 +24,12 @@ from features.matrix import FeatureBuilder
 from features.traits import levels_of
 from features.windows import Floats
 from serving.scoring.calibration import Sigmoid
-from serving.scoring.decision import Cutoff, Decision, NoCutoff
+from serving.scoring.course import Course, Later, Stage
+from serving.scoring.decision import Decision, from_facts, to_facts
 from serving.scoring.reference import Reference
 from serving.scoring.scorecard import Scorecard
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 BOOSTER, SCORER, DEFINITION = "booster.txt", "scorer.json", "pql.yaml"
 FILES: Final = (BOOSTER, SCORER, DEFINITION)
 TOLERANCE: Final = 1e-9
@@ -48,6 +49,7 @@ class Artifact:
     scorecard: Scorecard
     calibration: Sigmoid
     decision: Decision
+    course: Course
     reference: Reference
     training: Mapping[str, Any]
     rung: str
@@ -89,7 +91,8 @@ class Artifact:
             "levels": levels_of(self.levels),
             "scorecard": _plain(asdict(self.scorecard)),
             "calibration": asdict(self.calibration),
-            "decision": {"kind": type(self.decision).__name__, **asdict(self.decision)},
+            "decision": to_facts(self.decision),
+            "course": _course_facts(self.course),
             "reference": _plain(asdict(self.reference)),
             "training": dict(self.training),
             "examples": {"rows": _nullable(self.examples), "probabilities": self.expected.tolist()},
@@ -110,6 +113,17 @@ def sha256(text: str) -> str:
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in facts.items()}
+
+
+def _course_facts(course: Course) -> dict[str, Any]:
+    later = course.later
+    facts: dict[str, Any] = {"ages": list(course.ages), "soon": _plain(asdict(course.soon)), "later": None}
+    if later is not None:
+        facts["later"] = {
+            "stage": _plain(asdict(later.stage)), "scorecard": _plain(asdict(later.scorecard)),
+            "calibration": asdict(later.calibration), "decision": to_facts(later.decision),
+        }  # fmt: skip
+    return facts
 
 
 def _nullable(rows: Floats) -> list[list[float | None]]:
@@ -175,21 +189,45 @@ def _verified(path: Path, expected: object) -> str:
 
 
 def _artifact(facts: Mapping[str, Any], booster: str, definition: str) -> Artifact:
-    card, reference, decision = facts["scorecard"], facts["reference"], dict(facts["decision"])
-    kind = {"Cutoff": Cutoff, "NoCutoff": NoCutoff}[decision.pop("kind")]
-    arrays = {name: np.array(card[name], np.float64) for name in ("points", "center", "scale", "absent")}
+    reference = facts["reference"]
     shares = {name: tuple(values) for name, values in reference["converters"].items()}
     rows = [[np.nan if value is None else value for value in row] for row in facts["examples"]["rows"]]
     return Artifact(
         booster_text=booster,
         definition_text=definition,
         levels={name: tuple(values) for name, values in facts["levels"].items()},
-        scorecard=Scorecard(base=card["base"], **arrays),
+        scorecard=_scorecard(facts["scorecard"]),
         calibration=Sigmoid(**facts["calibration"]),
-        decision=kind(**decision),
+        decision=from_facts(facts["decision"]),
+        course=_course(facts["course"]),
         reference=Reference(np.array(reference["quantiles"]), tuple(reference["ages"]), shares),
         training=facts["training"],
         rung=facts["rung"],
         examples=np.array(rows, np.float64),
         expected=np.array(facts["examples"]["probabilities"], np.float64),
     )
+
+
+def _scorecard(facts: Mapping[str, Any]) -> Scorecard:
+    arrays = {name: np.array(facts[name], np.float64) for name in ("points", "center", "scale", "absent")}
+    return Scorecard(base=facts["base"], **arrays)
+
+
+def _course(facts: Mapping[str, Any]) -> Course:
+    later = facts["later"]
+    return Course(
+        tuple(facts["ages"]),
+        _stage(facts["soon"]),
+        None
+        if later is None
+        else Later(
+            _stage(later["stage"]),
+            _scorecard(later["scorecard"]),
+            Sigmoid(**later["calibration"]),
+            from_facts(later["decision"]),
+        ),
+    )
+
+
+def _stage(facts: Mapping[str, Any]) -> Stage:
+    return Stage(tuple(facts["days"]), np.array(facts["shift"], np.float64))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from features.windows import Floats
+
+FURTHEST: Final = 30.0
+"""Beyond so many log-odds the double nearest to a probability would be 1."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +20,21 @@ class Sigmoid:
     slope: float
     shift: float
 
+    def log_odds(self, margins: Floats) -> Floats:
+        """Return calibrated log-odds: float64 array of shape (n,)."""
+        odds: Floats = self.slope * margins + self.shift
+        return odds
+
     def probabilities(self, margins: Floats) -> Floats:
         """Return probabilities strictly between 0 and 1: float64 array of shape (n,)."""
-        # Beyond 30 log-odds the double nearest to the probability would be 1.
-        odds = np.clip(self.slope * margins + self.shift, -30.0, 30.0)
-        return 1.0 / (1.0 + np.exp(-odds))
+        return probabilities_of(self.log_odds(margins))
+
+
+def probabilities_of(odds: Floats) -> Floats:
+    """Return the probabilities of log-odds, strictly between 0 and 1, in the same shape."""
+    return 1.0 / (1.0 + np.exp(-np.clip(odds, -FURTHEST, FURTHEST)))
+
+
+def odds_of(probabilities: Floats) -> Floats:
+    """Return the log-odds of probabilities strictly between 0 and 1, in the same shape."""
+    return np.log(probabilities) - np.log1p(-probabilities)

@@ -12,8 +12,10 @@ from features.errors import ArtifactError
 from features.leads import Leads
 from features.logs import Logs
 from features.matrix import FeatureBuilder
+from features.segments import segment_numbers
 from features.windows import Floats, Ints
 from serving.scoring.artifact import TOLERANCE, Artifact, load
+from serving.scoring.decision import Segmented
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,16 @@ class Scored:
     rows : float64 array of shape (n, n_columns)
     probabilities : float64 array of shape (n,), strictly between 0 and 1
     percentiles : float64 array of shape (n,), 0 to 100, among the leads that the model was made with
-    is_pql : bool array of shape (n,)
+    is_pql, is_nurture : bool arrays of shape (n,), never both
+    within : float64 array of shape (n, n_days), the probability to convert within each of the artifact's `course.days`
     """
 
     rows: Floats
     probabilities: Floats
     percentiles: Floats
     is_pql: npt.NDArray[np.bool_]
+    is_nurture: npt.NDArray[np.bool_]
+    within: Floats
 
 
 class Scorer:
@@ -53,8 +58,16 @@ class Scorer:
     def score(self, rows: Floats) -> Scored:
         """Return the scores of feature rows of shape (n, n_columns), in the builder's column order."""
         probabilities = self.probabilities(rows)
-        flags = self.artifact.decision.flags(probabilities)
-        return Scored(rows, probabilities, self.artifact.reference.percentiles(probabilities), flags)
+        course = self.artifact.course
+        pql = self.artifact.decision.flags(probabilities, self.segments(rows))
+        within = course.probabilities(probabilities, rows)
+        nurture = course.nurture(within[:, -1], pql)
+        return Scored(rows, probabilities, self.artifact.reference.percentiles(probabilities), pql, nurture, within)
+
+    def segments(self, rows: Floats) -> Ints | None:
+        """Return the segment number of each row where the decision has segments, else None."""
+        decision = self.artifact.decision
+        return segment_numbers(rows, self.builder.columns, decision.trait) if isinstance(decision, Segmented) else None
 
     def score_leads(self, leads: Leads, logs: Logs, which: Ints, as_of: Ints) -> Scored:
         """Return the scores of leads `which` at moments `as_of` (microseconds since 1970 UTC)."""

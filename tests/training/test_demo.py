@@ -32,7 +32,7 @@ SATURATING = [
     ("file_uploaded", 0.20, 3),
     ("comment_added", 0.10, 4),
 ]
-RECENT, OLD, BOTH = 0.50, 0.20, 0.70
+RECENT, OLD, BOTH = 0.50, 0.20, 1.50
 
 
 @pytest.fixture(scope="module")
@@ -453,7 +453,7 @@ def test_what_does_not_saturate_goes_on_counting(small: Demo, event: str) -> Non
 def test_third_accepted_invitation_makes_a_team(small: Demo) -> None:
     alone = [drivers_after(small, 1, {"invite_accepted": {0: n}})["invite_accepted"] for n in range(6)]
     jumps = np.array(alone) - 0.30 * np.log1p(np.arange(6))
-    np.testing.assert_allclose(jumps, [0, 0, 0, 0.5, 0.5, 0.5], atol=1e-12)
+    np.testing.assert_allclose(jumps, [0, 0, 0, 1.0, 1.0, 1.0], atol=1e-12)
 
 
 def test_team_may_gather_over_any_number_of_days(small: Demo) -> None:

@@ -1,0 +1,107 @@
+"""How a lead's probability grows with time: within 7, 14, 30 and 90 days, from one score and one more line.
+
+A discrete-time hazard in two stages. Up to the horizon the log-odds of the score are shifted by how many convert by each
+day; after it, of those who have not converted, a scorecard of its own says who still will. So a longer horizon never has
+the lower probability, and what is explained is one margin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.durations import DAY, span_text
+from features.windows import Floats
+from serving.scoring.calibration import Sigmoid, odds_of, probabilities_of
+from serving.scoring.decision import Decision
+from serving.scoring.scorecard import Scorecard
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How the log-odds by earlier days compare with those by the last day of a stage.
+
+    Attributes
+    ----------
+    days : float64 tuple, ascending; days from the moment of scoring, the last one ends the stage
+    shift : float64 array of shape (n_ages, n_days), at most 0 and ascending in each row; the last column is 0
+    """
+
+    days: tuple[float, ...]
+    shift: Floats
+
+
+@dataclass(frozen=True)
+class Later:
+    """Who converts after the horizon, of those who do not within it.
+
+    `decision` says from which probability on a lead that is no PQL is worth nurturing.
+    """
+
+    stage: Stage
+    scorecard: Scorecard
+    calibration: Sigmoid
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Course:
+    """Probabilities by day.
+
+    Attributes
+    ----------
+    ages : days since the trial's start at which the shifts were measured, ascending
+    soon : the stage that ends with the horizon
+    later : the stage after it, or None where too little of it has been seen
+    """
+
+    ages: tuple[float, ...]
+    soon: Stage
+    later: Later | None
+
+    @property
+    def days(self) -> tuple[float, ...]:
+        """The days by which probabilities are given, ascending; the horizon is one of them."""
+        return self.soon.days + (self.later.stage.days if self.later else ())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The days as people write them, such as `7d`."""
+        return tuple(span_text(round(day * DAY)) for day in self.days)
+
+    def probabilities(self, scores: Floats, rows: Floats) -> Floats:
+        """Return the probability to convert within each of `days`: float64 array of shape (n, n_days), ascending per row.
+
+        Parameters
+        ----------
+        scores : float64 array of shape (n,), probabilities within the horizon
+        rows : float64 array of shape (n, n_columns), whose first column is the age of the trial in days
+        """
+        ages = self._places(rows[:, 0])
+        soon = probabilities_of(odds_of(scores)[:, None] + self.soon.shift[ages])
+        # The way over log-odds and back can end an ulp above the score where a shift is 0; the last day is the score itself.
+        soon = np.minimum(soon, scores[:, None])
+        soon[:, -1] = scores
+        if self.later is None:
+            return soon
+        odds = self.later.calibration.log_odds(self.later.scorecard.margins(rows))
+        after = probabilities_of(odds[:, None] + self.later.stage.shift[ages])
+        still = 1.0 - scores[:, None]
+        return np.hstack([soon, 1.0 - still * (1.0 - after)])
+
+    def nurture(self, latest: Floats, is_pql: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which leads are worth nurturing: no PQL now, and likely enough to convert later.
+
+        Parameters
+        ----------
+        latest : float64 array of shape (n,), the probability by the last of `days`
+        """
+        if self.later is None:
+            return np.zeros(len(latest), bool)
+        flagged: NDArray[np.bool_] = self.later.decision.flags(latest) & ~is_pql
+        return flagged
+
+    def _places(self, age: Floats) -> NDArray[np.int64]:
+        return np.clip(np.searchsorted(self.ages, age, side="right") - 1, 0, None)

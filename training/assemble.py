@@ -1,0 +1,90 @@
+"""Putting a version together: what was learned, what is usual, what it learned from, and examples to verify it by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from features.dataset import Dataset
+from features.durations import DAY
+from features.matrix import FeatureBuilder
+from features.times import text_of
+from features.windows import Floats, Ints
+from serving.scoring.artifact import Artifact
+from serving.scoring.reference import Reference
+from training.leaks import Leak
+from training.learn import Learned, Table
+from training.snapshots import Snapshots
+from training.split import Split, counts
+
+QUANTILES: Final = 1_000
+EXAMPLES: Final = 8
+
+
+def artifact(table: Table, definition_text: str, learned: Learned, leaks: tuple[Leak, ...]) -> Artifact:
+    """Return the version that was learned."""
+    ranking, calibration = learned.chosen.ranking, learned.calibration
+    test = table.parts.test
+    examples = table.rows[test[np.linspace(0, len(test) - 1, EXAMPLES).astype(np.int64)]]
+    held = table.snapshots.take(learned.held)
+    return Artifact(
+        booster_text=ranking.booster.model_to_string(),
+        definition_text=definition_text,
+        levels=table.builder.levels,
+        scorecard=ranking.scorecard,
+        calibration=calibration,
+        decision=learned.decision,
+        course=learned.course,
+        reference=_reference(learned.probabilities, table.rows[learned.held], held, table.builder),
+        training=_facts(table.data, table.snapshots, table.parts, learned, leaks),
+        rung=learned.chosen.rung,
+        examples=examples,
+        expected=calibration.probabilities(ranking.margins(examples)),
+    )
+
+
+def _reference(probabilities: Floats, rows: Floats, table: Snapshots, builder: FeatureBuilder) -> Reference:
+    """Return what is usual among held-out leads: their scores, and what their converters had done by when."""
+    quantiles = np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False))
+    ages = tuple(age for age in builder.definition.scored_days())
+    won_at = [(table.converted == 1) & (table.as_of - table.started_at == round(age * DAY)) for age in ages]
+    shares: dict[str, tuple[float, ...]] = {}
+    for signal in builder.definition.signals:
+        counted = [
+            place for place, column in enumerate(builder.columns)
+            if column.owner == signal.name and column.measure and column.measure.how == "count"
+        ]  # fmt: skip
+        if counted:
+            did = np.asarray(rows[:, counted].any(axis=1))
+            shares[signal.name] = tuple(float(did[won].mean()) if won.any() else 0.0 for won in won_at)
+    return Reference(quantiles, ages, shares)
+
+
+def _facts(
+    data: Dataset, table: Snapshots, parts: Split, learned: Learned, leaks: tuple[Leak, ...]
+) -> Mapping[str, Any]:
+    """Return what the version learned from, for people and for `GET /model`."""
+    names = {"fit": parts.fit, "cutoff": parts.cutoff, "test": parts.test}
+    described = {name: _part_facts(table, rows) for name, rows in names.items() if rows is not None}
+    lessons, in_the_middle = learned.lessons
+    return {
+        "product": data.definition.product,
+        "data_until": text_of(data.until),
+        "horizon_days": data.definition.conversion.horizon / DAY,
+        "scored_at_days": list(data.definition.scored_days()),
+        "test_from": text_of(parts.test_from),
+        "accounts_apart": parts.accounts_apart,
+        "parts": described,
+        "lessons": {"snapshots": lessons, "in_the_middle": in_the_middle},
+        "left_out": [leak.name for leak in leaks if not leak.trusted],
+        "trees": learned.fitted.rounds if learned.chosen.rung == "lightgbm" else 0,
+    }
+
+
+def _part_facts(table: Snapshots, rows: Ints) -> dict[str, Any]:
+    leads, won = counts(table, rows)
+    started = table.started_at[rows]
+    span = {"first_trial": text_of(int(started.min())), "last_trial": text_of(int(started.max()))}
+    return {"snapshots": len(rows), "leads": leads, "converted": won, **span}
