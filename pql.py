@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from features.durations import parse_span
 from features.errors import InvalidInput, PQLError
 from features.sources.formats import FORMATS
-from features.times import parse_instant
+from features.times import micros, parse_instant
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_MODEL = "pql-scorer@champion"
@@ -92,6 +92,7 @@ def init(
     from features.rejections import Sieve
     from features.sources.locations import open_source, open_trials
     from training.draft import Options, draft, look
+    from training.draft_evidence import weigh
 
     if out.exists() and not force:
         raise InvalidInput(f"{out} is there already.", hint="Name another file with -o, or overwrite it with --force.")
@@ -103,18 +104,20 @@ def init(
         sieve = Sieve("events")
         source, table = open_source(data, form), None if trials is None else open_trials(trials, form)
         seen = look(source.table(sieve), None if table is None else table.table(Sieve("trials")), options)
-        text = draft(seen, options)
-    definition = parse(text, out.name)
-    out.write_text(text, encoding="utf-8")
+        step("weighing signals")
+        drafted = weigh(draft(seen, options), seen.events, seen.trials)
+    definition = parse(drafted.text, out.name)
+    out.write_text(drafted.text, encoding="utf-8")
     left_out = [f"{one.event}: {one.why}" for one in seen.suspects]
     refused = [str(one) for one in sieve]
     facts = {
-        "definition": str(out), "signals": [signal.name for signal in definition.signals], "left_out": left_out,
-        "rejections": refused,
+        "definition": str(out), "signals": [signal.name for signal in definition.signals], "evidence": drafted.head,
+        "left_out": left_out, "rejections": refused,
     }  # fmt: skip
     lines = [
         f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. "
-        "Read it, edit it, then:"
+        "Read it, edit it, then:",
+        f"  {drafted.head}",
     ]
     lines += [f"  left out {line}" for line in left_out] + refused
     # The names of sources are without passwords.
@@ -210,6 +213,7 @@ def score(
     from features.sources import files
     from features.sources.locations import open_source, open_trials
     from serving.batch import read_for, score_open
+    from serving.scoring.decision import expired
     from serving.scoring.scorer import Scorer
 
     sieve = Sieve("trials")
@@ -220,14 +224,17 @@ def score(
         moment = None if as_of is None else parse_instant(as_of, "--as-of", scorer.builder.definition.timezone)
         leads = score_open(scorer, read, moment, reasons, tick)
     files.write(leads, out)
-    pqls = int(leads["is_pql"].sum())
+    at, pqls, nurture = leads["as_of"][0], int(leads["is_pql"].sum()), int((leads["track"] == "nurture").sum())
+    stale = expired(scorer.artifact.decision, micros(at))
     refused = [str(one) for one in read.rejections]
     facts = {
-        "out": str(out), "leads": len(leads), "pqls": pqls, "as_of": leads["as_of"][0].isoformat(),
+        "out": str(out), "leads": len(leads), "pqls": pqls, "nurture": nurture, "as_of": at.isoformat(), "expired": stale,
         "rejections": refused, "set_right": read.set_right,
     }  # fmt: skip
+    patience = f" and {nurture:,} to nurture" if nurture else ""
     lines = [
-        f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs: {out}",
+        f"{len(leads):,} open trials scored as of {at:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs{patience}: {out}",
+        *(["The cutoff's evidence is out of date at that moment: train again."] if stale else []),
         *refused,
     ]
     say(facts, lines + [f"  {row}" for row in _top(leads)], as_json=as_json)

@@ -30,7 +30,7 @@ from features.measures import parse as parse_written
 from features.phrases import Phrase
 from features.policies import CapacityPolicy, CutoffPolicy, PrecisionPolicy, ValuePolicy
 from features.rules import PointCard, Rule
-from features.setting import LongSpan, Setting, some_time
+from features.setting import LongSpan, Setting, SpanOrNone, some_time
 
 Kind = Literal[
     "activation", "usage_depth", "frequency", "consistency", "value", "team_growth", "upgrade_intent",
@@ -202,7 +202,7 @@ class Trait(Setting):
 class Trial(Setting):
     """When a trial starts, how long it lasts (None: freemium), what closes it."""
 
-    length: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else some_time(v))] = None
+    length: SpanOrNone = None
     start_event: str | None = None
     closed_by: tuple[str, ...] = ()
     round_start_to: Literal["day"] | None = None
@@ -217,7 +217,7 @@ class Conversion(Setting):
     event: str | None = None
     column: str = "converted_at"
     horizon: LongSpan
-    later: Annotated[int | None, BeforeValidator(lambda v: None if v in (None, "none") else some_time(v))] = 90 * DAY
+    later: SpanOrNone = 90 * DAY
 
 
 class Exclusions(Setting):

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
-from features.setting import LongSpan, Setting
+from features.durations import DAY
+from features.setting import Setting, SpanOrNone
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -21,7 +22,8 @@ class _Policy(Setting):
     """What every policy may have.
 
     `at_least` of the PQLs must convert, promised with `confidence`; `leads_per_week` is the most that are flagged;
-    `segments` is the trait whose levels get cutoffs of their own; after `valid_for` the evidence counts as stale.
+    `segments` is the trait whose levels get cutoffs of their own. So long after the end of the data as `valid_for` says the
+    evidence counts as stale (None: never).
     """
 
     policy: str
@@ -29,7 +31,7 @@ class _Policy(Setting):
     confidence: float = Field(default=0.9, ge=0.5, lt=1)
     leads_per_week: Amount | None = None
     segments: str | None = None
-    valid_for: LongSpan | None = None
+    valid_for: SpanOrNone = 90 * DAY
 
     @field_validator("policy", mode="before")
     @classmethod

@@ -104,8 +104,9 @@ def holds(condition: Condition, rows: Floats, columns: Sequence[Column]) -> Flag
         return np.zeros(len(rows), bool)
     values = rows[:, place]
     low = 1.0 if condition.equals is not None else -np.inf if condition.at_least is None else condition.at_least
-    # NaN compares false both ways.
-    return np.asarray((values >= low) & (values < (np.inf if condition.below is None else condition.below)))
+    # NaN compares false both ways; infinity is at least anything.
+    met = values >= low
+    return np.asarray(met if condition.below is None else met & (values < condition.below))
 
 
 def flags(rule: Rule, rows: Floats, columns: Sequence[Column]) -> Flags:

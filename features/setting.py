@@ -24,3 +24,11 @@ def some_time(text: object) -> int:
 
 
 LongSpan = Annotated[int, BeforeValidator(some_time)]
+
+
+def _time_or_none(text: object) -> int | None:
+    return None if text in (None, "none") else some_time(text)
+
+
+SpanOrNone = Annotated[int | None, BeforeValidator(_time_or_none)]
+"""A span such as `14d`, or `none`."""

@@ -28,6 +28,7 @@ def choose_cutoff(
     policy: CutoffPolicy,
     segments: Ints | None = None,
     names: Sequence[str] = (),
+    until: int | None = None,
 ) -> Decision:
     """Return the laxest cutoff that keeps all that the policy asks for, or why none does.
 
@@ -40,18 +41,20 @@ def choose_cutoff(
         The number of each row's segment, negative where it has none; with it each segment that has evidence enough gets
         a decision of its own.
     names : of the segments
+    until : the end of the data, from which on the evidence grows older; by default that of the table's labels
     """
     seen = FirstFlags.of(probabilities, table)
     limits = _limits(seen, policy)
-    overall = _decide(_Part(seen, policy, policy.confidence, _Span.of(table, policy)), limits)
+    overall = _decide(_Part(seen, policy, policy.confidence, _Span.of(table, policy, until)), limits)
     if segments is None:
         return overall
-    each = _each_segment(probabilities, table, policy, limits, segments, len(names))
+    each = _each_segment(probabilities, table, policy, limits, segments, len(names), until)
     return Segmented(policy.segments or "", tuple(names), each, overall)
 
 
 def _each_segment(
-    probabilities: Floats, table: Snapshots, policy: CutoffPolicy, limits: Sequence[_Limit], segments: Ints, count: int
+    probabilities: Floats, table: Snapshots, policy: CutoffPolicy, limits: Sequence[_Limit], segments: Ints, count: int,
+    until: int | None,
 ) -> tuple[Cutoff | NoCutoff | None, ...]:
     """Return the decision on each segment, None where it cannot carry one.
 
@@ -67,7 +70,7 @@ def _each_segment(
         if not is_tested:
             found.append(None)
             continue
-        part = _Part(one, policy, confidence, _Span.of(table.take(mine), policy))
+        part = _Part(one, policy, confidence, _Span.of(table.take(mine), policy, until))
         hopeless = part.floor is not None and too_few(len(one), one.won, part.floor)
         found.append(None if hopeless else _decide(part, limits))
     return tuple(found)
@@ -94,11 +97,11 @@ class _Span:
     expires: str | None
 
     @classmethod
-    def of(cls, table: Snapshots, policy: CutoffPolicy) -> _Span:
+    def of(cls, table: Snapshots, policy: CutoffPolicy, until: int | None) -> _Span:
         if not len(table):
             return cls("", "", None)
         end = int(table.label_end.max())
-        expires = None if policy.valid_for is None else text_of(end + policy.valid_for)
+        expires = None if policy.valid_for is None else text_of((until or end) + policy.valid_for)
         return cls(text_of(int(table.as_of.min())), text_of(end), expires)
 
 

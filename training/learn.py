@@ -95,7 +95,7 @@ def learn(table: Table, settings: FitSettings, tick: Tick = lambda _: None) -> L
     seen = table.seen(numbers, known_until(table.snapshots, parts))
     lesson, places = lessons(seen, 0.0, table.horizon, columns, settings.ridge)
     used = numbers[places]
-    fitted = fit(lesson, columns, folds(table.snapshots, used), settings, tick)
+    fitted = fit(lesson, columns, folds(table.snapshots, used, converted=lesson.converted), settings, tick)
     accounts, leads = table.snapshots.account[used], table.snapshots.lead[used]
     chosen = climb(lesson, accounts, leads, fitted, table.data.definition, columns)
     unseen = chosen.unseen[: len(parts.fit)]
@@ -115,7 +115,8 @@ def _decision(table: Table, held: Ints, probabilities: Floats, refusal: Refusal 
     policy = table.data.definition.cutoff
     if refusal is not None:
         return NoCutoff(policy.at_least, policy.confidence, str(refusal))
-    return choose_cutoff(probabilities, table.snapshots.take(held), policy, *_segments(table, held))
+    segments = _segments(table, held)
+    return choose_cutoff(probabilities, table.snapshots.take(held), policy, *segments, table.data.until)
 
 
 def _calibrated(table: Table, chosen: Chosen, unseen: Floats) -> tuple[Sigmoid, Ints, Floats]:
@@ -156,9 +157,8 @@ def _course(
     if end is None or end / DAY <= horizon:
         return Course(ages, soon, None)
     after = tuple(day for day in TOLD if horizon < day < end / DAY)
-    slow = fit_later(
-        seen, folds(table.snapshots, numbers), table.builder.columns, horizon, (*after, end / DAY), settings.ridge
-    )
+    blocks = folds(table.snapshots, numbers, converted=(seen.took < seen.seen).astype(np.int64))
+    slow = fit_later(seen, blocks, table.builder.columns, horizon, (*after, end / DAY), settings.ridge)
     return Course(ages, soon, None if slow is None else _later(table, slow, chosen))
 
 
@@ -178,7 +178,7 @@ def _later(table: Table, slow: Slow, chosen: tuple[Ints, Floats, Decision]) -> L
     rows = table.snapshots.take(held[open_])
     judged = replace(rows, converted=won, label_end=rows.as_of + round(end * DAY))
     policy = nurture_policy(table.data.definition.cutoff)
-    return Later(slow.stage, slow.scorecard, slow.calibration, choose_cutoff(latest[open_], judged, policy))
+    return Later(slow.stage, slow.scorecard, slow.calibration, choose_cutoff(latest[open_], judged, policy, until=table.data.until))
 
 
 def nurture_policy(policy: CutoffPolicy) -> CutoffPolicy:

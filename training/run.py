@@ -18,6 +18,7 @@ from features.rejections import Rejection, Sieve
 from features.sources.locations import open_source, open_trials
 from features.times import parse_instant
 from training import model_card, record, report, telling, tracking
+from training.by_hand import artifact_by_hand
 from training.model_card import MODEL_CARD
 from training.pictures import pictures_of
 from training.pipeline import Settings, Trained, train
@@ -127,8 +128,11 @@ def _compared(trained: Trained, data: Dataset) -> Verdict:
 def _refused(refusal: Refusal, data: Dataset, text: str, out: Path, progress: Callable[[str], None]) -> Outcome:
     folder = record.write_refusal(refusal, data, out)
     (folder / MODEL_CARD).unlink(missing_ok=True)
+    by_hand = artifact_by_hand(data, text) if data.definition.points or data.definition.rules else None
+    if by_hand is not None:
+        by_hand.save(folder / record.ARTIFACT)
     (folder / record.REPORT).write_text(report.render_refusal(refusal, data), encoding="utf-8")
     progress("logging the refusal in MLflow")
-    tracking.log(folder, record.WRITTEN, telling.of_refusal(refusal, data, text))
+    number = tracking.log(folder, record.WRITTEN, telling.of_refusal(refusal, data, text, by_hand))
     verdict = Verdict(promote=False, why=f"Not promoted: {refusal}")
-    return Outcome(folder, None, None, verdict, data.rejections, data.set_right, refusal, {})
+    return Outcome(folder, None, number, verdict, data.rejections, data.set_right, refusal, {})

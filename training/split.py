@@ -106,8 +106,12 @@ def _fit_and_cutoff(table: Snapshots, older: Ints) -> tuple[Ints, Ints | None]:
     return (fit, cutoff) if large and apart else (older, None)
 
 
-def folds(table: Snapshots, rows: Ints, k: int = 5) -> list[tuple[Ints, Ints]]:
+def folds(table: Snapshots, rows: Ints, k: int = 5, converted: Ints | None = None) -> list[tuple[Ints, Ints]]:
     """Return (learn, held out) positions within `rows` for k blocks of accounts, in order of first appearance.
+
+    Parameters
+    ----------
+    converted : int64 array of shape (n_rows,), the outcomes that no block may lack; by default those of the table
 
     Raises
     ------
@@ -118,9 +122,10 @@ def folds(table: Snapshots, rows: Ints, k: int = 5) -> list[tuple[Ints, Ints]]:
     rank = np.empty(len(accounts), np.int64)
     rank[np.argsort(table.as_of[rows][first], kind="stable")] = np.arange(len(accounts))
     order = rank[np.searchsorted(accounts, table.account[rows])]
+    outcomes = table.converted[rows] if converted is None else converted
     for blocks in range(k, 1, -1):
         block = order * blocks // len(accounts)
-        if _both_classes(table.converted[rows], block, blocks):
+        if _both_classes(outcomes, block, blocks):
             return [(np.flatnonzero(block != b), np.flatnonzero(block == b)) for b in range(blocks)]
     trials, won = counts(table, rows)
     raise NotEnoughData.conversions("training part, in two blocks of time", trials, won, MIN_LEARNED)

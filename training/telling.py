@@ -10,6 +10,7 @@ from features.dataset import Dataset
 from features.durations import span_text
 from features.errors import Refusal
 from features.times import text_of
+from serving.scoring.artifact import Artifact
 from training import record
 from training.cutoff_words import in_short
 from training.entry import LONGEST, DataFacts, Entry
@@ -48,12 +49,15 @@ def of_trained(trained: Trained, data: Dataset, verdict: Verdict, figures: Mappi
     )  # fmt: skip
 
 
-def of_refusal(refusal: Refusal, data: Dataset, definition: str) -> Entry:
-    """Return what is said of a training that ended without a model."""
+def of_refusal(refusal: Refusal, data: Dataset, definition: str, by_hand: Artifact | None = None) -> Entry:
+    """Return what is said of a training that learned nothing; `by_hand` is the version of the definition's own points."""
     tags = {**_data_tags(data), "wins": "no", "verdict": f"Not promoted: {refusal}", "refusal": str(refusal)}
-    short = {key: _short(value) for key, value in tags.items()}
     text = f"**No model.** {refusal}\n\n{_data_words(data)}"
-    return Entry({"product": _short(data.definition.product)}, {}, _data_facts(data), definition, short, text, None)
+    if by_hand is not None:
+        tags |= {"content_version": by_hand.version, "rung": by_hand.rung, "cutoff": in_short(by_hand.decision)}
+        text = f"**By hand.** It scores by the definition's own points, and promises nothing: {refusal}\n\n{_data_words(data)}"
+    short = {key: _short(value) for key, value in tags.items()}
+    return Entry({"product": _short(data.definition.product)}, {}, _data_facts(data), definition, short, text, by_hand)
 
 
 def _short(value: object) -> str:

@@ -46,7 +46,7 @@ def tuned(table: Table, settings: FitSettings, search: Search, tick: Tick = lamb
     numbers = np.concatenate([table.parts.fit, young(table.snapshots, table.parts)])
     seen = table.seen(numbers, known_until(table.snapshots, table.parts))
     lesson, places = lessons(seen, 0.0, table.horizon, table.builder.columns, settings.ridge)
-    blocks = folds(table.snapshots, numbers[places], BLOCKS)
+    blocks = folds(table.snapshots, numbers[places], BLOCKS, lesson.converted)
 
     def loss(trial: Trial) -> float:
         tick(f"candidate {trial.number + 1} of {search.candidates}")

@@ -69,9 +69,11 @@ def young(table: Snapshots, parts: Split) -> Ints:
     """Return the numbers of snapshots in the middle of their horizon when learning stops looking, ascending."""
     until = known_until(table, parts)
     inside = (table.started_at < until) & (table.as_of < until) & (table.label_end > until)
-    if parts.accounts_apart:
-        newer = parts.test if parts.cutoff is None else np.concatenate([parts.cutoff, parts.test])
-        inside &= ~np.isin(table.account, table.account[newer])
+    # Those that set the cutoff are always strangers to what was learned; those that judge are where they can be.
+    newer = [parts.test] if parts.accounts_apart else []
+    newer += [] if parts.cutoff is None else [parts.cutoff]
+    for rows in newer:
+        inside &= ~np.isin(table.account, table.account[rows])
     return np.flatnonzero(inside).astype(np.int64)
 
 

@@ -16,7 +16,7 @@ def summary(outcome: Outcome) -> list[str]:
     refused = [str(one) for one in outcome.rejections]
     refused += [f"kept: {rows:,} {what}" for what, rows in sorted(outcome.set_right.items())]
     if outcome.trained is None:
-        return [*refused, f"Report   {outcome.folder / REPORT}"]
+        return [*refused, *_by_hand(outcome), f"Report   {outcome.folder / REPORT}"]
     artifact = outcome.trained.artifact
     return [
         *refused,
@@ -25,6 +25,15 @@ def summary(outcome: Outcome) -> list[str]:
         f"Model    {outcome.folder / 'artifact'}",
         f"Report   {outcome.folder / REPORT}",
         *([NEXT] if outcome.verdict.promote else []),
+    ]
+
+
+def _by_hand(outcome: Outcome) -> list[str]:
+    if outcome.number is None:
+        return []
+    return [
+        f"By hand  the definition's own points are registered as pql-scorer/{outcome.number}, not in service; "
+        f"`pql promote {outcome.number} --force` serves them, without a promise"
     ]
 
 
@@ -63,9 +72,9 @@ def _decided(decision: Cutoff | NoCutoff) -> str:
         return f"NONE, so nobody is called a PQL: {decision.reason}"
     text = f"{decision.probability:.3f}: {_said(decision)}"
     if len(decision.lines) > 1:
-        beside = ", ".join(f"{_LINES[line.name]} {line.probability:.3f}" for line in decision.lines)
+        beside = ", ".join(f"{_LINES[line.name]} from {line.probability:.3f} on" for line in decision.lines)
         text += f"; {beside}: {_LINES[decision.binds]} binds"
-    return text if decision.expires is None else f"{text}; its evidence counts until {decision.expires}"
+    return text if decision.expires is None else f"{text}; its evidence counts until {decision.expires[:10]}"
 
 
 _LINES = {"promise": "the promise", "capacity": "capacity", "value": "value"}

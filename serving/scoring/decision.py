@@ -17,7 +17,7 @@ from features.times import parse_instant
 from features.windows import Floats, Ints
 
 Flags = npt.NDArray[np.bool_]
-LineName = Literal["promise", "capacity", "value"]
+LineName = Literal["promise", "capacity", "value", "hand"]
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,15 @@ def test_each_policy_is_read_as_it_is_written(text: str, policy: object) -> None
     assert type(found) is type(policy)
 
 
-def test_nothing_is_limited_and_nothing_expires_unasked() -> None:
+def test_nothing_is_limited_unasked_and_evidence_counts_for_ninety_days() -> None:
     found = PrecisionPolicy(at_least=0.3)
     assert (found.policy, found.confidence, found.leads_per_week, found.segments, found.valid_for) == (
-        "precision", 0.9, None, None, None
+        "precision", 0.9, None, None, 90 * DAY
     )  # fmt: skip
+
+
+def test_evidence_may_count_for_ever() -> None:
+    assert read("{at_least: 0.3, valid_for: none}").cutoff.valid_for is None
 
 
 def test_evidence_is_valid_for_a_span() -> None:

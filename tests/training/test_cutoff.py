@@ -192,11 +192,11 @@ def test_without_leads_there_is_no_cutoff(policy: CutoffPolicy) -> None:
     assert reason_of(choose_cutoff(*ranked(np.ones(0, bool)), policy)).startswith("no held-out leads")
 
 
-def test_the_evidence_says_from_when_to_when_it_was_measured_and_does_not_expire_unasked() -> None:
+def test_the_evidence_says_from_when_to_when_it_was_measured_and_expires_ninety_days_later() -> None:
     scores, table = ranked(np.ones(200, bool), days=199)
     found = cutoff_of(choose_cutoff(scores, table, POLICY))
     assert (found.measured_from, found.measured_until) == ("2023-11-14T22:13:20Z", "2024-06-30T22:13:20Z")
-    assert (found.expires, found.policy, found.binds) == (None, "precision", "promise")
+    assert (found.expires, found.policy, found.binds) == ("2024-09-28T22:13:20Z", "precision", "promise")
 
 
 def test_the_evidence_expires_so_long_after_the_last_outcome_was_known() -> None:
@@ -204,6 +204,19 @@ def test_the_evidence_expires_so_long_after_the_last_outcome_was_known() -> None
     found = cutoff_of(choose_cutoff(scores, table, POLICY.model_copy(update={"valid_for": 60 * DAY})))
     assert found.expires is not None
     assert parse_instant(found.expires, "x") == int(table.label_end.max()) + 60 * DAY
+
+
+def test_evidence_grows_older_from_the_end_of_the_data_on() -> None:
+    scores, table = ranked(np.ones(200, bool), days=199)
+    until = int(table.label_end.max()) + 45 * DAY
+    found = cutoff_of(choose_cutoff(scores, table, POLICY, until=until))
+    assert found.expires is not None
+    assert parse_instant(found.expires, "x") == until + 90 * DAY
+
+
+def test_evidence_that_counts_for_ever_has_no_expiry() -> None:
+    scores, table = ranked(np.ones(200, bool), days=199)
+    assert cutoff_of(choose_cutoff(scores, table, POLICY.model_copy(update={"valid_for": None}))).expires is None
 
 
 # --- promise ----------------------------------------------------------------------------------
