@@ -15,7 +15,6 @@ from features.leads import Leads, running
 from features.matrix import FeatureBuilder
 from features.rules import points
 from features.times import text_of
-from features.traits import learn_levels
 from features.windows import Floats, Ints
 from serving.scoring.artifact import Artifact
 from serving.scoring.calibration import Sigmoid
@@ -24,7 +23,7 @@ from serving.scoring.decision import Cutoff
 from serving.scoring.reference import Reference
 from training.calibrate import in_the_large
 from training.ladder import hand_ranking
-from training.snapshots import Snapshots, snapshots
+from training.snapshots import Snapshots, known_levels, snapshots
 
 QUANTILES: Final = 1_000
 EXAMPLES: Final = 8
@@ -40,8 +39,7 @@ def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
     which, as_of = _every_snapshot(data, leads)
     if not len(which):
         return None
-    known = {name: [log.value_at(place) for place in log.at(which, as_of)] for name, log in leads.traits.items()}
-    builder = FeatureBuilder(definition, learn_levels(definition, known))
+    builder = FeatureBuilder(definition, known_levels(data, which, as_of))
     rows = data.rows(builder, which, as_of)
     ranking = hand_ranking(definition, builder.columns, rows)
     if ranking is None:

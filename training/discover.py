@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from features.columns import Column
 from features.dataset import Dataset
 from features.definition import Definition
 from features.matrix import FeatureBuilder
 from features.times import text_of
-from features.traits import learn_levels
+from features.windows import Ints
 from training.discover_evidence import Stage
 from training.discover_explore import explore
 from training.discover_found import Explored
 from training.discover_timing import timings
-from training.snapshots import Snapshots, snapshots
+from training.snapshots import known_levels, snapshots
 from training.split import split
 
 Progress = Callable[[str], None]
@@ -40,6 +38,20 @@ class Seen:
     leads: int
     converters: int
     weeks: float
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The leads on both sides of the split in time, with their rows.
+
+    `learned` are the leads of the older rows: int64 array of shape (n,), numbered as in the data.
+    """
+
+    older: Stage
+    later: Stage
+    columns: tuple[Column, ...]
+    learned: Ints
+    test_from: int
 
 
 @dataclass(frozen=True)
@@ -63,21 +75,35 @@ def discover(data: Dataset, settings: Settings, progress: Progress = lambda _: N
     Refusal
         Where there are too few leads of either outcome to look at, or to check on.
     """
-    definition, table = data.definition, snapshots(data, data.leads)
+    definition, seen = data.definition, halves(data, settings, progress)
+    older, later, table = seen.older, seen.later, seen.columns
+    progress(f"trying thresholds and rules on {older.leads:,} older leads")
+    found = explore(older, later, table, asked(definition), definition.rules, definition.points)
+    progress("looking at when converters did what")
+    when = timings(data, seen.learned)
+    signals = tuple(replace(one, timing=when.get(one.best.name)) for one in found.signals)
+    return Discovery(
+        definition, table, replace(found, signals=signals), _seen(older), _seen(later), text_of(seen.test_from),
+        text_of(data.until),
+    )  # fmt: skip
+
+
+def halves(data: Dataset, settings: Settings, progress: Progress = lambda _: None) -> Halves:
+    """Return the older leads, to find things among, and the later ones, to check them on.
+
+    Raises
+    ------
+    Refusal
+        Where there are too few leads of either outcome to look at, or to check on.
+    """
+    table = snapshots(data, data.leads)
     parts = split(table, settings.test_from)
-    builder = FeatureBuilder(definition, _levels(data, table.take(parts.learned)))
+    levels = known_levels(data, table.lead[parts.learned], table.as_of[parts.learned])
+    builder = FeatureBuilder(data.definition, levels)
     progress(f"feature windows for {len(table):,} snapshots of {len(data.leads):,} leads")
     rows = data.rows(builder, table.lead, table.as_of)
     older, later = (Stage.of(table.take(part), rows[part], data.leads) for part in (parts.learned, parts.test))
-    progress(f"trying thresholds and rules on {older.leads:,} older leads")
-    found = explore(older, later, builder.columns, asked(definition), definition.rules, definition.points)
-    progress("looking at when converters did what")
-    when = timings(data, table.lead[parts.learned])
-    signals = tuple(replace(one, timing=when.get(one.best.name)) for one in found.signals)
-    return Discovery(
-        definition, builder.columns, replace(found, signals=signals), _seen(older), _seen(later),
-        text_of(parts.test_from), text_of(data.until),
-    )  # fmt: skip
+    return Halves(older, later, builder.columns, table.lead[parts.learned], parts.test_from)
 
 
 def asked(definition: Definition) -> float | None:
@@ -88,11 +114,3 @@ def asked(definition: Definition) -> float | None:
 
 def _seen(stage: Stage) -> Seen:
     return Seen(stage.leads, int(stage.converter.sum()), stage.weeks)
-
-
-def _levels(data: Dataset, learned: Snapshots) -> dict[str, tuple[str, ...]]:
-    """Return the categories worth a column, from what was known of each older lead when it was last looked at."""
-    newest: dict[int, int] = dict(zip(learned.lead.tolist(), learned.as_of.tolist(), strict=True))
-    which, as_of = np.array(list(newest), np.int64), np.array(list(newest.values()), np.int64)
-    known = {name: [log.value_at(place) for place in log.at(which, as_of)] for name, log in data.leads.traits.items()}
-    return learn_levels(data.definition, known)

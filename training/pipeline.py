@@ -19,11 +19,10 @@ from features.definition import parse
 from features.definition_text import without_names
 from features.durations import DAY
 from features.errors import NotEnoughData, Refusal
-from features.leads import NEVER, Leads
+from features.leads import NEVER
 from features.matrix import FeatureBuilder
 from features.segments import levels_of_trait, segment_numbers
 from features.times import moment_of
-from features.traits import learn_levels
 from features.windows import Floats
 from serving.scoring.artifact import Artifact
 from serving.scoring.decision import NoCutoff
@@ -37,7 +36,7 @@ from training.fit import FitSettings, Fitted
 from training.ladder import Step
 from training.leaks import Leak, faulty_trials, find_leaks, without, written_starts
 from training.learn import Learned, Table, learn
-from training.snapshots import Snapshots, snapshots
+from training.snapshots import Snapshots, known_levels, snapshots
 from training.split import Split, split
 from training.tune import Search, Tuned, tuned
 
@@ -138,7 +137,7 @@ def _table(data: Dataset, settings: Settings, progress: Progress) -> Table:
     except NotEnoughData as shortage:
         fault = written_starts(leads)
         raise shortage if fault is None else (faulty_trials([fault]) or shortage) from None
-    builder = FeatureBuilder(data.definition, _levels(data, leads, table, parts))
+    builder = FeatureBuilder(data.definition, known_levels(data, table.lead[parts.fit], table.as_of[parts.fit]))
     progress(f"feature windows for {len(table):,} snapshots of {len(leads):,} leads")
     return Table(data, builder, table, parts, data.rows(builder, table.lead, table.as_of))
 
@@ -165,15 +164,6 @@ def _without_leaks(table: Table, text: str, leaks: tuple[Leak, ...]) -> tuple[Ta
     )
     rows = data.rows(builder, table.snapshots.lead, table.snapshots.as_of)
     return replace(table, data=data, builder=builder, rows=rows), text
-
-
-def _levels(data: Dataset, leads: Leads, table: Snapshots, parts: Split) -> dict[str, tuple[str, ...]]:
-    """Return the categories worth a column, from what was known of each lead when it was last learned from."""
-    learned = table.take(parts.fit)
-    _, newest = np.unique(learned.lead[::-1], return_index=True)
-    which, as_of = learned.lead[::-1][newest], learned.as_of[::-1][newest]
-    known = {name: [log.value_at(place) for place in log.at(which, as_of)] for name, log in leads.traits.items()}
-    return learn_levels(data.definition, known)
 
 
 def _judged(version: Artifact, table: Table, learned: Learned, settings: Settings) -> Trained:

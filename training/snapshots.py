@@ -8,6 +8,7 @@ import numpy as np
 
 from features.dataset import Dataset
 from features.leads import Leads, running
+from features.traits import learn_levels
 from features.windows import Floats, Ints
 from training.labels import UNKNOWN, labels
 
@@ -61,3 +62,18 @@ def snapshots(data: Dataset, leads: Leads) -> Snapshots:
     which, as_of, converted = which[keep], as_of[keep], label[keep].astype(np.int64)
     weight = np.full(len(keep), row_weight(len(ages)))
     return Snapshots(which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, converted, weight)
+
+
+def known_levels(data: Dataset, lead: Ints, as_of: Ints) -> dict[str, tuple[str, ...]]:
+    """Return the categories worth a column, from what was known of each lead at the last of its moments.
+
+    Parameters
+    ----------
+    lead, as_of : int64 arrays of shape (n,), in order of `as_of`
+    """
+    leads, newest = np.unique(lead[::-1], return_index=True)
+    moments = as_of[::-1][newest]
+    known = {
+        name: [log.value_at(place) for place in log.at(leads, moments)] for name, log in data.leads.traits.items()
+    }
+    return learn_levels(data.definition, known)
