@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.special import betainc
 from scipy.stats import binom
 
 from features.windows import Ints
@@ -67,10 +68,20 @@ def certify(seen: FirstFlags, floor: Floor) -> tuple[Tried, ...] | Shortfall:
     passed: list[Tried] = []
     for threshold in np.unique(seen.peaks[ranks(floor, len(seen)) - 1])[::-1]:
         one = Tried(float(threshold), *seen.at(float(threshold)))
-        if binom.sf(one.converted - 1, one.leads, floor.at_least) > 1 - floor.confidence:
+        if p_value(one, floor.at_least, seen.design_effect(one.threshold)) > 1 - floor.confidence:
             return tuple(passed) or _missed(one, floor)
         passed.append(one)
     return tuple(passed)
+
+
+def p_value(one: Tried, at_least: float, design_effect: float = 1.0) -> float:
+    """Return how likely so many conversions are where PQLs convert at `at_least` only: the exact binomial test.
+
+    Counts are divided by the design effect (see `FirstFlags.design_effect`), and need not be whole then: the binomial tail
+    is an incomplete beta function, which knows fractions.
+    """
+    n, won = one.leads / design_effect, one.converted / design_effect
+    return float(betainc(won, n - won + 1, at_least)) if won > 0 else 1.0
 
 
 def strictest_rank(at_least: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from features.policies import CutoffPolicy
 from features.times import text_of
 from features.windows import Floats, Ints
 from serving.scoring.decision import Cutoff, Decision, Line, LineName, NoCutoff, Segmented
-from training.certify import Floor, Shortfall, Tried, certify, leads_to_carry, too_few
+from training.certify import Floor, Shortfall, Tried, certify, too_few
 from training.first_flags import FirstFlags, first_flag_rows, lower_bound
 from training.snapshots import Snapshots
 
@@ -29,6 +29,7 @@ def choose_cutoff(
     segments: Ints | None = None,
     names: Sequence[str] = (),
     until: int | None = None,
+    of_all: float = 1.0,
 ) -> Decision:
     """Return the laxest cutoff that keeps all that the policy asks for, or why none does.
 
@@ -39,41 +40,62 @@ def choose_cutoff(
     table : Snapshots of shape (n,), ordered by as_of
     segments : int64 array of shape (n,), optional
         The number of each row's segment, negative where it has none; with it each segment that has evidence enough gets
-        a decision of its own.
+        a decision of its own, and all other leads together another.
     names : of the segments
     until : the end of the data, from which on the evidence grows older; by default that of the table's labels
+    of_all : share of all leads of that time that are in the table, in (0, 1]; a week has the others too
     """
     seen = FirstFlags.of(probabilities, table)
-    limits = _limits(seen, policy)
-    overall = _decide(_Part(seen, policy, policy.confidence, _Span.of(table, policy, until)), limits)
+    seen = replace(seen, weeks=seen.weeks * of_all)
+    asked = _Asked(policy, _limits(seen, policy), until, of_all)
     if segments is None:
-        return overall
-    each = _each_segment(probabilities, table, policy, limits, segments, len(names), until)
-    return Segmented(policy.segments or "", tuple(names), each, overall)
+        return asked.decide(probabilities, table, policy.confidence)
+    return _segmented(probabilities, table, asked, segments, tuple(names))
 
 
-def _each_segment(
-    probabilities: Floats, table: Snapshots, policy: CutoffPolicy, limits: Sequence[_Limit], segments: Ints, count: int,
-    until: int | None,
-) -> tuple[Cutoff | NoCutoff | None, ...]:
-    """Return the decision on each segment, None where it cannot carry one.
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every part of the leads."""
 
-    The segments tested share the chance of being wrong. Which ones are tested depends on their sizes alone.
+    policy: CutoffPolicy
+    limits: Sequence[_Limit]
+    until: int | None
+    of_all: float
+
+    def decide(self, probabilities: Floats, table: Snapshots, confidence: float) -> Cutoff | NoCutoff:
+        """Return the decision on some leads."""
+        seen = FirstFlags.of(probabilities, table)
+        part = _Part(
+            replace(seen, weeks=seen.weeks * self.of_all), self.policy, confidence,
+            _Span.of(table, self.policy, self.until),
+        )  # fmt: skip
+        return _decide(part, self.limits)
+
+
+def _segmented(
+    probabilities: Floats, table: Snapshots, asked: _Asked, segments: Ints, names: tuple[str, ...]
+) -> Segmented:
+    """Return a decision for each segment that can carry one, and one for all others together.
+
+    They share the chance of being wrong. Which are tested depends on how many leads they have, and how many convert, which
+    only turns cutoffs into refusals (see `training.certify.too_few`).
     """
-    rows = [np.flatnonzero(segments == number) for number in range(count)]
-    seen = [FirstFlags.of(probabilities[mine], table.take(mine)) for mine in rows]
-    fewest = leads_to_carry(Floor(policy.at_least, policy.confidence)) if policy.at_least else 1
-    tested = [len(one) >= fewest for one in seen]
-    confidence = 1 - (1 - policy.confidence) / max(1, sum(tested))
-    found: list[Cutoff | NoCutoff | None] = []
-    for mine, one, is_tested in zip(rows, seen, tested, strict=True):
-        if not is_tested:
-            found.append(None)
-            continue
-        part = _Part(one, policy, confidence, _Span.of(table.take(mine), policy, until))
-        hopeless = part.floor is not None and too_few(len(one), one.won, part.floor)
-        found.append(None if hopeless else _decide(part, limits))
-    return tuple(found)
+    policy = asked.policy
+    rows = [np.flatnonzero(segments == number) for number in range(len(names))]
+    own = [_carries(probabilities[mine], table.take(mine), policy) for mine in rows]
+    rest = np.flatnonzero(~np.isin(segments, np.flatnonzero(own)))
+    confidence = 1 - (1 - policy.confidence) / (sum(own) + bool(len(rest)))
+    each = tuple(
+        asked.decide(probabilities[mine], table.take(mine), confidence) if carries else None
+        for mine, carries in zip(rows, own, strict=True)
+    )
+    return Segmented(policy.segments or "", names, each, asked.decide(probabilities[rest], table.take(rest), confidence))
+
+
+def _carries(probabilities: Floats, table: Snapshots, policy: CutoffPolicy) -> bool:
+    seen = FirstFlags.of(probabilities, table)
+    floor = None if policy.at_least is None else Floor(policy.at_least, policy.confidence)
+    return bool(len(seen)) and (floor is None or too_few(len(seen), seen.won, floor) is None)
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,8 @@ class FirstFlags:
     peaks: Floats
     won: int
     weeks: float
-    _scores: Floats
-    _won_from_score: Ints
-    _befores: Floats
-    _won_from_before: Ints
+    _scored: _Edges
+    _passed: _Edges
 
     @classmethod
     def of(cls, scores: Floats, table: Snapshots) -> FirstFlags:
@@ -57,18 +55,35 @@ class FirstFlags:
         rising = scores > before
         won = table.converted[rising]
         span = int(table.as_of.max() - table.as_of.min()) if len(table) else 0
-        scored, passed = _from_each(scores[rising], won), _from_each(before[rising], won)
+        _, account = np.unique(table.account, return_inverse=True)
+        scored, passed = (_Edges.of(edges[rising], won, account[rising]) for edges in (scores, before))
         winners = len(np.unique(table.lead[table.converted == 1]))
-        return cls(_peaks(scores, table.lead), winners, max(1.0, span / WEEK), *scored, *passed)
+        return cls(_peaks(scores, table.lead), winners, max(1.0, span / WEEK), scored, passed)
 
     def __len__(self) -> int:
         return len(self.peaks)
 
     def at(self, threshold: float) -> tuple[int, int]:
         """Return how many leads cross a threshold, and how many of them convert within the horizon of that moment."""
-        score, before = np.searchsorted(self._scores, threshold), np.searchsorted(self._befores, threshold)
-        n = (len(self._scores) - score) - (len(self._befores) - before)
-        return int(n), int(self._won_from_score[score] - self._won_from_before[before])
+        scored, passed = self._scored.above(threshold), self._passed.above(threshold)
+        return scored[0] - passed[0], scored[1] - passed[1]
+
+    def design_effect(self, threshold: float) -> float:
+        """Return by how much the flagged leads vary more than as many independent ones would; at least 1.
+
+        The variance of the share that converts, with accounts as clusters, over that of independent leads: dividing both
+        counts by it gives an honest binomial test (Rao and Scott 1992). 1 where every account has one flagged lead.
+        """
+        n_of, won_of = (
+            self._scored.by_account(threshold, weights) - self._passed.by_account(threshold, weights)
+            for weights in (False, True)
+        )
+        n, won, accounts = n_of.sum(), won_of.sum(), int((n_of > 0).sum())
+        if n == accounts or accounts < 2 or won in (0, n):
+            return 1.0
+        share = won / n
+        spread = ((won_of - share * n_of) ** 2).sum() * accounts / (accounts - 1)
+        return max(1.0, float(spread / (n * share * (1 - share))))
 
 
 def _peaks(scores: Floats, lead: Ints) -> Floats:
@@ -91,7 +106,27 @@ def _highest_before(scores: Floats, lead: Ints) -> Floats:
     return found
 
 
-def _from_each(edges: Floats, won: Ints) -> tuple[Floats, Ints]:
-    """Return edges ascending, and how many are won from each of them on."""
-    order = np.argsort(edges, kind="stable")
-    return edges[order], np.append(won[order][::-1].cumsum()[::-1], 0)
+@dataclass(frozen=True)
+class _Edges:
+    """Scores ascending, what became of their rows, whose they are, and how many are won from each of them on."""
+
+    values: Floats
+    won: Ints
+    account: Ints
+    won_from: Ints
+    accounts: int
+
+    @classmethod
+    def of(cls, values: Floats, won: Ints, account: Ints) -> _Edges:
+        order = np.argsort(values, kind="stable")
+        won_from = np.append(won[order][::-1].cumsum()[::-1], 0)
+        return cls(values[order], won[order], account[order], won_from, int(account.max(initial=-1)) + 1)
+
+    def above(self, threshold: float) -> tuple[int, int]:
+        place = np.searchsorted(self.values, threshold)
+        return len(self.values) - int(place), int(self.won_from[place])
+
+    def by_account(self, threshold: float, won: bool) -> Floats:  # noqa: FBT001 - one of two counts
+        rest = slice(int(np.searchsorted(self.values, threshold)), None)
+        weights = self.won[rest] if won else None
+        return np.bincount(self.account[rest], weights, minlength=self.accounts).astype(np.float64)

@@ -37,8 +37,8 @@ class Line:
 class Cutoff:
     """From this probability on, a lead is a PQL.
 
-    Of `leads` held-out leads, each counted when it first crossed the cutoff, `converted` converted; so with
-    `confidence` the share that converts is at least `precision_low`.
+    Of `leads` held-out leads, each counted when it first crossed the cutoff, `converted` converted. With `confidence` the
+    share that converts is at least `at_least`; `precision_low` is the lower bound that this one cutoff alone would show.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Segmented:
     trait : the trait that tells segments apart
     names : its levels; a lead of level `names[i]` has the segment number i
     each : the decision on each level, None where it has too little evidence of its own and `overall` decides
-    overall : the decision on all leads together, for those levels and for leads of no level
+    overall : the decision on all other leads together: those of such levels and of no level
     """
 
     trait: str

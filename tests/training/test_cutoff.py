@@ -385,7 +385,7 @@ def test_each_segment_with_evidence_enough_is_decided_on_its_own() -> None:
     scores, table, segment = in_segments(0.9, 0.5)
     found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team")))
     assert (found.trait, found.names) == ("plan", ("pro", "team"))
-    assert found.overall == choose_cutoff(scores, table, SEGMENTS)
+    assert isinstance(found.overall, NoCutoff)  # nobody is left over
     for number, own in enumerate(found.each):
         mine = np.flatnonzero(segment == number)
         half = SEGMENTS.model_copy(update={"confidence": 0.95})
@@ -396,16 +396,30 @@ def test_the_segments_tested_share_the_chance_of_being_wrong() -> None:
     scores, table, segment = in_segments(0.9, 0.9, 0.9, 0.9)
     found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, "abcd"))
     assert [cutoff_of(own).confidence for own in found.each if own] == [pytest.approx(0.975)] * 4
-    assert found.overall.confidence == 0.9
 
 
-def test_a_segment_too_small_to_carry_a_promise_falls_back_and_costs_the_others_nothing() -> None:
+def test_a_segment_too_small_to_carry_a_promise_is_decided_with_all_that_have_none() -> None:
     scores, table, segment = in_segments(0.9, 0.9)
     segment = np.where((segment == 1) & (np.arange(len(segment)) % 20 > 0), -1, segment)
     found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team")))
     own, small = found.each
     assert small is None
-    assert cutoff_of(own).confidence == pytest.approx(0.9)  # type: ignore[arg-type]
+    assert [cutoff_of(one).confidence for one in (own, found.overall) if one] == [pytest.approx(0.95)] * 2
+    rest = np.flatnonzero(segment != 0)
+    half = SEGMENTS.model_copy(update={"confidence": 0.95})
+    assert found.overall == choose_cutoff(scores[rest], table.take(rest), half)
+
+
+def test_a_good_segment_does_not_carry_the_promise_of_a_bad_one_that_falls_back() -> None:
+    # Of all leads together a good share converts; of those without a cutoff of their own hardly anybody does.
+    scores, table, segment = in_segments(0.9, 0.05, n=3_000)
+    few = (segment == 1) & (np.arange(len(segment)) % 4 > 0)
+    keep = np.flatnonzero(~few)
+    scores, table, segment = scores[keep], table.take(keep), segment[keep]
+    assert isinstance(choose_cutoff(scores, table, SEGMENTS), Cutoff)
+    table = replace(table, converted=np.where((segment == 1) & (scores > 0.5), 0, table.converted))
+    found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, ("pro", "team")))
+    assert not found.flags(scores, segment)[segment == 1].any()
 
 
 def test_a_segment_in_which_too_few_convert_falls_back() -> None:
@@ -436,10 +450,22 @@ def test_all_segments_together_flag_no_more_leads_a_week_than_can_be_called(seed
 
 def test_without_a_floor_segments_have_the_same_cutoff_and_evidence_of_their_own() -> None:
     scores, table, segment = in_segments(0.9, 0.5)
+    segment = np.where(np.arange(len(segment)) % 3 == 0, -1, segment)
     policy = CapacityPolicy(leads_per_week=100, segments="plan")
     found = segmented(choose_cutoff(scores, table, policy, segment, ("pro", "team")))
     assert {threshold_of(own) for own in found.each if own} == {threshold_of(found.overall)}
-    assert sum(cutoff_of(own).leads for own in found.each if own) == cutoff_of(found.overall).leads
+    everybody = cutoff_of(choose_cutoff(scores, table, policy))
+    assert sum(cutoff_of(own).leads for own in (*found.each, found.overall) if own) == everybody.leads
+
+
+def test_leads_of_accounts_that_are_not_held_out_fill_the_week_too() -> None:
+    scores, table = drawn(1, 3_000)
+    policy = CapacityPolicy(leads_per_week=20)
+    alone, among = (cutoff_of(choose_cutoff(scores, table, policy, of_all=share)) for share in (1.0, 0.5))
+    assert among.probability > alone.probability
+    assert among.leads <= alone.leads / 2
+    assert among.leads_per_week is not None
+    assert among.leads_per_week <= 20
 
 
 def test_facts_tell_all_of_segments() -> None:

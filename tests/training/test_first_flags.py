@@ -142,3 +142,39 @@ def test_weeks_are_the_span_of_looks_and_at_least_one(days: int, weeks: float) -
 def test_no_rows_are_no_leads() -> None:
     found = FirstFlags.of(*scored([]))
     assert (len(found), found.won, found.weeks, found.at(0.0)) == (0, 0, 1.0, (0, 0))
+
+
+# --- accounts ---------------------------------------------------------------------------------
+
+
+def in_accounts(account: Ints, converted: Ints) -> FirstFlags:
+    n = len(account)
+    when = START + np.arange(n)
+    table = Snapshots(np.arange(n), account, when, when, when + 30 * DAY, converted, np.ones(n))
+    return FirstFlags.of(np.linspace(0.9, 0.1, n), table)
+
+
+def test_leads_that_are_each_in_an_account_of_their_own_are_independent() -> None:
+    rng = np.random.default_rng(0)
+    assert in_accounts(np.arange(300), (rng.random(300) < 0.3).astype(np.int64)).design_effect(0.0) == 1.0
+
+
+def test_accounts_that_convert_as_one_count_as_one_lead() -> None:
+    rng = np.random.default_rng(0)
+    whole = np.repeat((rng.random(500) < 0.3).astype(np.int64), 4)
+    assert in_accounts(np.repeat(np.arange(500), 4), whole).design_effect(0.0) == pytest.approx(4, rel=0.01)
+
+
+def test_accounts_whose_leads_decide_each_for_themselves_cost_next_to_nothing() -> None:
+    rng = np.random.default_rng(0)
+    alone = (rng.random(4_000) < 0.3).astype(np.int64)
+    assert in_accounts(np.repeat(np.arange(1_000), 4), alone).design_effect(0.0) < 1.15
+
+
+def test_only_flagged_leads_count_towards_the_design_effect() -> None:
+    account = np.concatenate([np.arange(100), np.repeat(np.arange(100, 200), 4)])
+    converted = np.concatenate([np.arange(100) % 2, np.repeat(np.arange(100) % 2, 4)])
+    seen = in_accounts(account, converted)
+    hundredth = float(seen.peaks[99])
+    assert seen.design_effect(hundredth) == 1.0
+    assert seen.design_effect(0.0) > 2
