@@ -45,7 +45,9 @@ def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
     if ranking is None:
         return None
     margins = ranking.margins(rows)
-    calibration = Sigmoid(1.0, in_the_large(_base_rate(snapshots(data, leads)) * len(rows), margins, np.ones(len(rows))))
+    calibration = Sigmoid(
+        1.0, in_the_large(_base_rate(snapshots(data, leads)) * len(rows), margins, np.ones(len(rows)))
+    )
     probabilities = calibration.probabilities(margins)
     places = np.linspace(0, len(rows) - 1, EXAMPLES).astype(np.int64)
     horizon = definition.conversion.horizon / DAY
@@ -89,4 +91,6 @@ def _decision(data: Dataset, builder: FeatureBuilder, rows: Floats, probabilitie
     # Where nobody has met it yet, what would is above everybody.
     probability = float(probabilities[met].min()) if met.any() else float(np.nextafter(probabilities.max(), 1))
     span = text_of(int(as_of.min())), text_of(int(as_of.max()))
-    return Cutoff(probability, None, data.definition.cutoff.confidence, 0, 0, 0.0, *span, policy="by hand", binds="hand")
+    return Cutoff(
+        probability, None, data.definition.cutoff.confidence, 0, 0, 0.0, *span, policy="by hand", binds="hand"
+    )

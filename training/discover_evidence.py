@@ -161,7 +161,7 @@ def _exact_p(stage: Stage, taken: Ints, won: int) -> float:
         chances = np.convolve(chances, of_one)
         low += first
     place = won - low
-    below, above = chances[: place + 1].sum(), chances[max(0, place) :].sum()
+    below, above = chances[: max(0, place + 1)].sum(), chances[max(0, place) :].sum()
     return float(min(1.0, 2 * min(below, above)))
 
 

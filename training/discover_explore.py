@@ -6,7 +6,7 @@ All is found on the older stage; the later one only checks what was found.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from features.columns import Column
 from features.rules import Condition, Flags, PointCard, Rule, flags, holds, place_of, points
 from training.discover_card import fit_card
 from training.discover_conditions import conditions, opposite
-from training.discover_evidence import Stage, holm, measure, ranking, sharpness
+from training.discover_evidence import Found, Stage, holm, measure, ranking, sharpness
 from training.discover_found import SURE, Card, Checked, Explored, Signal
 from training.discover_rules import FEWEST_LEADS, Candidate, search
 from training.discover_timing import Day, by_day
@@ -50,6 +50,14 @@ def explore(
     )  # fmt: skip
 
 
+def separating(older: Stage, later: Stage, columns: Sequence[Column]) -> tuple[Signal, ...]:
+    """Return the best threshold of each signal and trait, as `explore` finds it, the strongest evidence first."""
+    best: dict[str, _Tried] = {}
+    for one in sorted(_older(older, columns), key=_Tried.evidence):
+        best.setdefault(one.condition.owner, one)
+    return tuple(_by_owner([one.checked(later, columns) for one in best.values()], older, columns))
+
+
 def _check(name: str, parts: tuple[Condition, ...], older: Stage, later: Stage, columns: Sequence[Column]) -> Checked:
     first, second = (measure(stage, met(parts, stage, columns)) for stage in (older, later))
     return Checked(name, parts, first, second, first.p)
@@ -60,8 +68,25 @@ def met(parts: Sequence[Condition], stage: Stage, columns: Sequence[Column]) -> 
     return flags(Rule(name="tried", all=tuple(parts)), stage.rows, columns) if parts else np.ones(len(stage.rows), bool)
 
 
-def _tried(older: Stage, later: Stage, columns: Sequence[Column]) -> tuple[tuple[Checked, ...], list[Flags]]:
-    """Return every threshold tried, corrected for all of them, and which older snapshots meet it.
+@dataclass(frozen=True)
+class _Tried:
+    """A threshold, which older snapshots meet it, what became of them, and p corrected for all that were tried."""
+
+    condition: Condition
+    met: Flags
+    found: Found
+    corrected: float
+
+    def checked(self, later: Stage, columns: Sequence[Column]) -> Checked:
+        then = measure(later, holds(self.condition, later.rows, columns))
+        return Checked(self.condition.owner, (self.condition,), self.found, then, self.corrected)
+
+    def evidence(self) -> tuple[float, float]:
+        return self.found.p, -self.found.lift.low
+
+
+def _older(older: Stage, columns: Sequence[Column]) -> list[_Tried]:
+    """Return every threshold tried, corrected for all of them.
 
     Thresholds that the same snapshots meet are one; those that too few leads meet, or ever miss, are none.
     """
@@ -72,11 +97,13 @@ def _tried(older: Stage, later: Stage, columns: Sequence[Column]) -> tuple[tuple
             seen.setdefault(np.packbits(flagged).tobytes(), (condition, flagged))
     found = [(one, flagged, measure(older, flagged)) for one, flagged in seen.values()]
     corrected = holm(np.array([figures.p for _, _, figures in found]))
-    checked = [
-        Checked(one.owner, (one,), figures, measure(later, holds(one, later.rows, columns)), float(p))
-        for (one, _, figures), p in zip(found, corrected, strict=True)
-    ]
-    return tuple(checked), [flagged for _, flagged, _ in found]
+    return [_Tried(*one, float(p)) for one, p in zip(found, corrected, strict=True)]
+
+
+def _tried(older: Stage, later: Stage, columns: Sequence[Column]) -> tuple[tuple[Checked, ...], list[Flags]]:
+    """Return every threshold tried, checked on the later stage, and which older snapshots meet it."""
+    found = _older(older, columns)
+    return tuple(one.checked(later, columns) for one in found), [one.met for one in found]
 
 
 def _by_owner(tried: Sequence[Checked], older: Stage, columns: Sequence[Column]) -> Iterator[Signal]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -26,6 +27,7 @@ MIN_LEADS = 20
 """Events that fewer leads than this ever did are left out: no model can learn from them."""
 LEAK_SHARE = 0.9
 MAX_SIGNALS = 40
+SAMPLED = 2_000
 _TAKEN = ("trial_age", "account_activity", "account_trials", "account_conversions")
 _CLOSING = r"(?i)cancel|churn|expire|unsubscrib|downgrad"
 _CONVERTING = r"(?i)subscription_started|subscribed|converted|upgraded|purchase|checkout_completed|paid"
@@ -87,11 +89,12 @@ def look(events: pl.DataFrame, trials: pl.DataFrame | None, options: Options) ->
     dates_only = bool(events.select(midnight).item() > 0.5)
     conversion = options.conversion or (None if trials is not None else _first_like(events, _CONVERTING))
     ends = conversions(events, trials, conversion, key)
-    closing = tuple(name for name in _names(events, key) if name != conversion and _closes(name, events, trials))
+    widely = _names(events, key)
+    closing = _closing(events, trials, tuple(name for name in widely if name != conversion))
     known = (*closing, conversion or "", IDENTIFY, GROUP, TRIAL_STARTED, CONVERTED)
-    left = tuple(suspects(events, trials, ends, key, known, MIN_LEADS) + _told(events, key))
+    left = tuple(suspects(events, trials, ends, key, known, MIN_LEADS) + _told(widely))
     left_out = {one.event for one in left} | set(closing) | {conversion}
-    names = tuple(name for name in _names(events, key) if name not in left_out)[:MAX_SIGNALS]
+    names = tuple(name for name in widely if name not in left_out)[:MAX_SIGNALS]
     if not names:
         raise InvalidInput(
             f"events: none that could be a signal was done by {MIN_LEADS} leads or more, so there is nothing to draft.",
@@ -148,24 +151,23 @@ def _mostly_before(events: pl.DataFrame, trials: pl.DataFrame, key: str) -> bool
     return bool(counts[0] > counts[1])
 
 
-def _closes(name: str, events: pl.DataFrame, trials: pl.DataFrame | None) -> bool:
-    """Whether an event is the end of a trial: by its name, or because it falls on closed_at."""
-    if re.search(_CLOSING, name):
-        return True
-    if trials is None or "closed_at" not in trials.columns:
-        return False
-    ends = trials.drop_nulls("closed_at").select("user_id", "closed_at")
-    mine = events.filter(pl.col("event") == name).join(ends, on="user_id", how="left")
-    same = (pl.col("timestamp").dt.date() == pl.col("closed_at").dt.date()).fill_null(value=False).mean()
-    return bool(mine.select(same).item() > LEAK_SHARE)
+def _closing(events: pl.DataFrame, trials: pl.DataFrame | None, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the events that are the end of a trial: by their names, or because they fall on closed_at."""
+    found = {name for name in names if re.search(_CLOSING, name)}
+    if trials is not None and "closed_at" in trials.columns:
+        ends = trials.drop_nulls("closed_at").select("user_id", "closed_at")
+        mine = events.select("user_id", "event", "timestamp").join(ends, on="user_id", how="left")
+        same = (pl.col("timestamp").dt.date() == pl.col("closed_at").dt.date()).fill_null(value=False)
+        found |= set(mine.group_by("event").agg(same.mean()).filter(pl.col("timestamp") > LEAK_SHARE)["event"])
+    return tuple(name for name in names if name in found)
 
 
-def _told(events: pl.DataFrame, key: str) -> list[Suspect]:
+def _told(names: list[str]) -> list[Suspect]:
     """Return the events that are no signals, because of what their names mean."""
     fact = "its properties are facts about the lead, which the traits read"
     made = "a name that is made from the trials table; rename it in the export to use it"
     why = {IDENTIFY: fact, GROUP: fact, TRIAL_STARTED: made, CONVERTED: made}
-    return [Suspect(name, why[name]) for name in _names(events, key) if name in why]
+    return [Suspect(name, why[name]) for name in names if name in why]
 
 
 def draft(seen: Look, options: Options) -> str:
@@ -247,11 +249,16 @@ def _moment_lines(seen: Look, options: Options) -> list[str]:
 
 
 def _signal_lines(seen: Look, taken: set[str]) -> list[str]:
-    lines = []
+    lines, samples = [], _samples(seen.events)
     for event in seen.names:
         slug = event_slug(event, taken)
         taken.add(slug)
-        measures = ["count", "active_days", "days_since_last", *(f"sum({p})" for p in _summable(seen.events, event))]
+        measures = [
+            "count",
+            "active_days",
+            "days_since_last",
+            *(f"sum({p})" for p in _summable(samples.get(event, []))),
+        ]
         lines += _signal(slug, guess_kind(event), [event], measures, "+", event_phrase(event), account=seen.by_account)
     return lines
 
@@ -283,13 +290,17 @@ def _signal(
     ]
 
 
-def _summable(events: pl.DataFrame, event: str) -> list[str]:
-    """Return up to three properties that hold different numbers in a sample of an event."""
-    if "properties" not in events.columns:
-        return []
-    texts = events.filter(pl.col("event") == event)["properties"].drop_nulls().head(2_000)
-    if texts.dtype != pl.String:
-        return []
+def _samples(events: pl.DataFrame) -> dict[str, list[str]]:
+    """Return the first properties of each event, where they are texts."""
+    if events.schema.get("properties") != pl.String:
+        return {}
+    told = events.select("event", "properties").drop_nulls("properties")
+    first = told.filter(pl.int_range(pl.len()).over("event") < SAMPLED)
+    return {str(event): mine["properties"].to_list() for (event,), mine in first.group_by("event", maintain_order=True)}
+
+
+def _summable(texts: Sequence[str]) -> list[str]:
+    """Return up to three properties that hold different numbers in a sample of an event's properties."""
     values: dict[str, set[object]] = {}
     for text in filter(is_json_object, texts):
         for name, value in json.loads(text).items():

@@ -34,7 +34,9 @@ PREDICTION_COLUMNS: Final = (
     "later",
     "later_days",
     "is_nurture",
+    "at_age",
 )
+"""One row per test lead and day on which it may be met; those at an age of learning judge ranking and calibration."""
 
 
 @dataclass(frozen=True)

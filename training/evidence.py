@@ -47,11 +47,14 @@ class Evidence:
     later: Later | None
 
 
-def evidence(table: pd.DataFrame, until: pd.Timestamp) -> Evidence:
-    """Return what test predictions say; `until` is the end of the data, until which conversions were seen."""
-    trials = trials_of(table, SEED)
+def evidence(daily: pd.DataFrame, until: pd.Timestamp) -> Evidence:
+    """Return what test predictions say; `until` is the end of the data, until which conversions were seen.
+
+    Ranking and calibration are judged at the ages of learning, and flags on every day, as leads are met.
+    """
+    trials, table = trials_of(daily, SEED), daily[daily["at_age"]]
     return Evidence(
-        judged=(len(table), len(trials), int(trials.won.sum())),
+        judged=_counted(table),
         simpler={way: _simpler(table, way) for way in SIMPLER},
         curve=reliability_of(table),
         decomposition=decompose(table),
@@ -65,6 +68,10 @@ def evidence(table: pd.DataFrame, until: pd.Timestamp) -> Evidence:
         rivals=rivals(trials, SEED),
         later=backtest.later(trials, until, SEED),
     )
+
+
+def _counted(table: pd.DataFrame) -> tuple[int, int, int]:
+    return len(table), table["lead_id"].nunique(), table.loc[table["converted"] == 1, "lead_id"].nunique()
 
 
 def _simpler(table: pd.DataFrame, way: str) -> dict[str, float]:

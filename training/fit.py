@@ -103,6 +103,24 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """What was learned without one block of accounts, and how good it is on them with 0, 1, 2, ... trees."""
+
+    card: Scorecard
+    start: Scorecard
+    booster: lgb.Booster
+    curve: Floats
+
+    def both(self, rows: Floats, rounds: int) -> Floats:
+        """Return the margins with so many trees: float64 array of shape (n,)."""
+        if not len(rows):
+            return np.empty(0)
+        trees = np.asarray(self.booster.predict(rows, raw_score=True, num_iteration=rounds, num_threads=1))
+        margins: Floats = self.start.margins(rows) + trees
+        return margins
+
+
+@dataclass(frozen=True)
 class Fitted:
     """Two rankings learned from all lessons, and for each lesson the margins of rankings that had not seen its account.
 
@@ -113,6 +131,7 @@ class Fitted:
     rounds : how many trees were worth having
     curve : float64 array of shape (rounds tried + 1,)
         Held-out log loss of the scorecard alone, then with 1, 2, ... trees.
+    folds : the rankings that had not seen a block of accounts, in the order of the blocks
     """
 
     scorecard: Ranking
@@ -121,6 +140,21 @@ class Fitted:
     both_unseen: Floats
     rounds: int
     curve: Floats
+    folds: tuple[Fold, ...]
+
+    def unseen(self, rows: Floats, block: Ints, *, trees: bool) -> Floats:
+        """Return the margins of other snapshots of the same accounts: float64 array of shape (n,).
+
+        Parameters
+        ----------
+        block : int64 array of shape (n,), the block that each row's account is held out in
+        trees : those of both, or of the line alone
+        """
+        margins = np.empty(len(rows))
+        for number, fold in enumerate(self.folds):
+            mine = np.flatnonzero(block == number)
+            margins[mine] = fold.both(rows[mine], self.rounds) if trees else fold.card.margins(rows[mine])
+        return margins
 
 
 Tick = Callable[[str], None]
@@ -149,11 +183,11 @@ def fit(
     line, both = np.empty(len(lessons)), np.empty(len(lessons))
     for part, (_, held) in zip(parts, folds, strict=True):
         line[held] = part.card.margins(lessons.rows[held])
-        both[held] = part.start.margins(lessons.rows[held]) + part.trees(lessons.rows[held], rounds)
+        both[held] = part.both(lessons.rows[held], rounds)
     card = fit_scorecard(lessons, table, settings.ridge)
     start = _start(card, lessons)
     booster = lgb.train(_parameters(table, settings), _data(lessons, start), rounds)
-    return Fitted(_alone(card, booster), Ranking(start, booster), line, both, rounds, curve)
+    return Fitted(_alone(card, booster), Ranking(start, booster), line, both, rounds, curve, tuple(parts))
 
 
 def _start(card: Scorecard, lessons: Lessons) -> Scorecard:
@@ -173,18 +207,7 @@ def _data(lessons: Lessons, start: Scorecard, reference: lgb.Dataset | None = No
     return lgb.Dataset(lessons.rows, lessons.converted, weight=lessons.weight, init_score=begin, reference=reference)
 
 
-@dataclass(frozen=True)
-class _Fold:
-    card: Scorecard
-    start: Scorecard
-    booster: lgb.Booster
-    curve: Floats
-
-    def trees(self, rows: Floats, rounds: int) -> Floats:
-        return np.asarray(self.booster.predict(rows, raw_score=True, num_iteration=rounds, num_threads=1))
-
-
-def _fold(learn: Lessons, held: Lessons, table: Sequence[Column], settings: FitSettings) -> _Fold:
+def _fold(learn: Lessons, held: Lessons, table: Sequence[Column], settings: FitSettings) -> Fold:
     card = fit_scorecard(learn, table, settings.ridge)
     start = _start(card, learn)
     train = _data(learn, start)
@@ -195,7 +218,7 @@ def _fold(learn: Lessons, held: Lessons, table: Sequence[Column], settings: FitS
         valid_names=["held"], callbacks=stop,
     )  # fmt: skip
     alone = log_loss(held.converted, card.margins(held.rows) + held.shift, held.weight)
-    return _Fold(card, start, booster, np.array([alone, *losses["held"]["binary_logloss"]]))
+    return Fold(card, start, booster, np.array([alone, *losses["held"]["binary_logloss"]]))
 
 
 def _mean_curve(curves: Sequence[Floats], sizes: Sequence[float]) -> Floats:

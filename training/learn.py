@@ -5,6 +5,7 @@ Looks at the parts before the test only; knows nothing of files, reports or regi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,10 +28,13 @@ from training.fit import FitSettings, Fitted, Tick, fit
 from training.ladder import Chosen, climb
 from training.later import Slow, fit_later
 from training.leaks import too_good
+from training.rounds import rounds
 from training.snapshots import Snapshots
 from training.split import Split, folds
 from training.watched import Watched, known_until, lessons, stage_of, watched, young
 
+MOST_MET: Final = 20_000
+"""Held-out leads that set the cutoff, evenly over time: so many carry any promise."""
 TOLD: Final = (7.0, 14.0, 30.0, 90.0)
 """Days within which every answer says how likely a conversion is, as far as the definition looks ahead."""
 
@@ -95,7 +99,8 @@ def learn(table: Table, settings: FitSettings, tick: Tick = lambda _: None) -> L
     seen = table.seen(numbers, known_until(table.snapshots, parts))
     lesson, places = lessons(seen, 0.0, table.horizon, columns, settings.ridge)
     used = numbers[places]
-    fitted = fit(lesson, columns, folds(table.snapshots, used, converted=lesson.converted), settings, tick)
+    blocks = folds(table.snapshots, used, converted=lesson.converted)
+    fitted = fit(lesson, columns, blocks, settings, tick)
     accounts, leads = table.snapshots.account[used], table.snapshots.lead[used]
     chosen = climb(lesson, accounts, leads, fitted, table.data.definition, columns)
     unseen = chosen.unseen[: len(parts.fit)]
@@ -105,18 +110,47 @@ def learn(table: Table, settings: FitSettings, tick: Tick = lambda _: None) -> L
         calibration, held, probabilities = _calibrated(table, chosen, unseen)
     except Refusal as upside_down:
         refusal, calibration, held, probabilities = upside_down, SAME, parts.fit, SAME.probabilities(unseen)
-    decision = _decision(table, held, probabilities, refusal)
+    decision: Decision
+    if refusal is None:
+        block = {account: number for number, (_, out) in enumerate(blocks) for account in accounts[out].tolist()}
+        decision = _decision(table, held, chosen, fitted, calibration, block)
+    else:
+        policy = table.data.definition.cutoff
+        decision = NoCutoff(policy.at_least, policy.confidence, str(refusal))
     course = _course(table, numbers, seen, settings, (held, probabilities, decision))
     amount = len(used), len(used) - len(parts.fit)
     return Learned(fitted, chosen, calibration, held, probabilities, decision, course, amount, refusal)
 
 
-def _decision(table: Table, held: Ints, probabilities: Floats, refusal: Refusal | None) -> Decision:
-    policy = table.data.definition.cutoff
-    if refusal is not None:
-        return NoCutoff(policy.at_least, policy.confidence, str(refusal))
-    segments = _segments(table, held)
-    return choose_cutoff(probabilities, table.snapshots.take(held), policy, *segments, table.data.until)
+def _decision(
+    table: Table, held: Ints, chosen: Chosen, fitted: Fitted, calibration: Sigmoid, block: Mapping[int, int]
+) -> Decision:
+    """Return the cutoff, chosen on held-out leads on every day on which they may be met.
+
+    `block` tells which block of accounts each account was held out in.
+    """
+    everybody = np.unique(table.snapshots.lead[held])
+    which = everybody[np.unique(np.linspace(0, len(everybody) - 1, MOST_MET).astype(np.int64))]
+    met = rounds(table.data, which, table.parts.test_from, complete=True)
+    rows = table.data.rows(table.builder, met.lead, met.as_of)
+    if table.parts.cutoff is not None or chosen.rung == "points":
+        margins = chosen.ranking.margins(rows)
+    else:
+        places = np.array([block[account] for account in met.account.tolist()], np.int64)
+        margins = fitted.unseen(rows, places, trees=chosen.rung == "lightgbm")
+    policy, until = table.data.definition.cutoff, table.data.until
+    return choose_cutoff(
+        calibration.probabilities(margins), met, policy, *_segments(table, rows), until, _of_all(table, met)
+    )
+
+
+def _of_all(table: Table, met: Snapshots) -> float:
+    """Return the share of the leads that began in the same time which are among those met."""
+    if not len(met):
+        return 1.0
+    began = table.leads.started_at
+    beside = (began >= met.started_at.min()) & (began <= met.started_at.max())
+    return len(np.unique(met.lead)) / int(beside.sum())
 
 
 def _calibrated(table: Table, chosen: Chosen, unseen: Floats) -> tuple[Sigmoid, Ints, Floats]:
@@ -135,12 +169,12 @@ def _calibrated(table: Table, chosen: Chosen, unseen: Floats) -> tuple[Sigmoid, 
     return calibration, parts.cutoff, calibration.probabilities(margins)
 
 
-def _segments(table: Table, rows: Ints) -> tuple[Ints | None, tuple[str, ...]]:
+def _segments(table: Table, rows: Floats) -> tuple[Ints | None, tuple[str, ...]]:
     trait, builder = table.data.definition.cutoff.segments, table.builder
     if trait is None:
         return None, ()
     names = levels_of_trait(builder.definition, builder.levels, trait)
-    return segment_numbers(table.rows[rows], builder.columns, trait), names
+    return segment_numbers(rows, builder.columns, trait), names
 
 
 def _course(
@@ -172,13 +206,14 @@ def _later(table: Table, slow: Slow, chosen: tuple[Ints, Floats, Decision]) -> L
     latest = 1.0 - (1.0 - probabilities) / (1.0 + np.exp(odds))
     end = slow.stage.days[-1]
     seen = table.seen(held, table.data.until)
-    is_pql = decision.flags(probabilities, _segments(table, held)[0])
+    is_pql = decision.flags(probabilities, _segments(table, table.rows[held])[0])
     open_ = np.flatnonzero((seen.seen >= end) & ~is_pql)
     won = (seen.took[open_] < end).astype(np.int64)
     rows = table.snapshots.take(held[open_])
     judged = replace(rows, converted=won, label_end=rows.as_of + round(end * DAY))
     policy = nurture_policy(table.data.definition.cutoff)
-    return Later(slow.stage, slow.scorecard, slow.calibration, choose_cutoff(latest[open_], judged, policy, until=table.data.until))
+    nurture = choose_cutoff(latest[open_], judged, policy, until=table.data.until, of_all=_of_all(table, judged))
+    return Later(slow.stage, slow.scorecard, slow.calibration, nurture)
 
 
 def nurture_policy(policy: CutoffPolicy) -> CutoffPolicy:

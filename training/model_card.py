@@ -114,7 +114,8 @@ def _label(definition: Definition) -> Iterator[str]:
     yield f"Scored are {definition.lead}s while their trial runs; a trial has {length} and ends with its conversion{ended}."
     what = f"the first `{conversion.event}`" if conversion.event else f"the time in `{conversion.column}`"
     yield f"A conversion is {what} within {span_words(conversion.horizon)} from the moment of scoring, that moment included."
-    yield "Who had not converted when the data ended, and still had time to, was neither counted as a conversion nor as none."
+    yield "Who had not converted when the data ended, and still had time to, judges nothing; what was learned from such leads, if"
+    yield "anything, is only that they had not converted so far."
 
 
 def _definition(trained: Trained) -> Iterator[str]:

@@ -36,7 +36,8 @@ from training.fit import FitSettings, Fitted
 from training.ladder import Step
 from training.leaks import Leak, faulty_trials, find_leaks, without, written_starts
 from training.learn import Learned, Table, learn
-from training.snapshots import Snapshots, known_levels, snapshots
+from training.rounds import rounds
+from training.snapshots import Snapshots, known_levels, snapshots, together
 from training.split import Split, split
 from training.tune import Search, Tuned, tuned
 
@@ -64,6 +65,7 @@ class Trained:
     Attributes
     ----------
     predictions : DataFrame with the columns `evaluate.PREDICTION_COLUMNS`, one row per test snapshot
+    daily : the same for every day on which a test lead may be met, those of `predictions` first
     figures : test figures of the model, by name in `evaluate.METRICS`
     against : model minus baseline in log loss, by baseline; below 0 is better
     weights : mean absolute contribution of each signal and trait to the log-odds, the heaviest first
@@ -79,6 +81,7 @@ class Trained:
     split: Split
     fitted: Fitted
     predictions: pd.DataFrame
+    daily: pd.DataFrame
     figures: dict[str, evaluate.Interval]
     against: dict[str, evaluate.Interval]
     promise: evaluate.Promise
@@ -92,7 +95,7 @@ class Trained:
     @cached_property
     def evidence(self) -> Evidence:
         """All that the test predictions show."""
-        return evidence(self.predictions, pd.Timestamp(self.artifact.training["data_until"]))
+        return evidence(self.daily, pd.Timestamp(self.artifact.training["data_until"]))
 
 
 def train(data: Dataset, definition_text: str, settings: Settings, progress: Progress = lambda _: None) -> Trained:
@@ -168,7 +171,8 @@ def _without_leaks(table: Table, text: str, leaks: tuple[Leak, ...]) -> tuple[Ta
 
 def _judged(version: Artifact, table: Table, learned: Learned, settings: Settings) -> Trained:
     scorer = Scorer(version)
-    predictions = _predictions(scorer, table)
+    daily = _predictions(scorer, table)
+    predictions = daily[daily["at_age"]]
     seed = settings.fit.seed
     figures = evaluate.evaluate(predictions, seed)
     against = {
@@ -176,19 +180,23 @@ def _judged(version: Artifact, table: Table, learned: Learned, settings: Setting
         for name in ("base_rate", "logistic")
     }
     return Trained(
-        version, table.snapshots, table.parts, learned.fitted, predictions, figures, against,
-        evaluate.promise(predictions, version.decision), _weights(scorer, table.rows[table.parts.test]),
+        version, table.snapshots, table.parts, learned.fitted, predictions, daily, figures, against,
+        evaluate.promise(daily, version.decision), _weights(scorer, table.rows[table.parts.test]),
         learned.refusal or _no_signal(figures["auc"]), ladder=learned.chosen.steps,
     )  # fmt: skip
 
 
 def _predictions(scorer: Scorer, table: Table) -> pd.DataFrame:
+    """Return what is said of the test leads: at the ages of learning, and then on every other day on which they are met."""
     parts, leads, definition = table.parts, table.leads, table.data.definition
-    test, learned, rows = table.snapshots.take(parts.test), table.snapshots.take(parts.learned), table.rows[parts.test]
+    learned, judged = table.snapshots.take(parts.learned), table.snapshots.take(parts.test)
+    met = rounds(table.data, np.unique(judged.lead), table.data.until, complete=False)
+    between = met.take(np.flatnonzero(~np.isin(met.as_of - met.started_at, definition.score_at)))
+    test = together(judged, between)
+    rows = np.concatenate([table.rows[parts.test], table.data.rows(table.builder, between.lead, between.as_of)])
     columns, course = scorer.builder.columns, scorer.artifact.course
     scored = scorer.score(rows)
     converted_at = leads.converted_at[test.lead]
-    later = course.days[-1] if course.later else np.nan
     values: dict[str, Any] = {
         "lead_id": [leads.ids[i] for i in test.lead],
         "account": test.account,
@@ -199,15 +207,14 @@ def _predictions(scorer: Scorer, table: Table) -> pd.DataFrame:
         "converted_in_days": np.where(converted_at < NEVER, (converted_at - test.as_of) / DAY, np.nan),
         "is_pql": scored.is_pql,
         "segment": _segment_names(scorer, rows),
-        "logistic": baselines.logistic(
-            table.rows[parts.learned], learned.converted, learned.weight, rows, scorer.builder.columns
-        ),
+        "logistic": baselines.logistic(table.rows[parts.learned], learned.converted, learned.weight, rows, columns),
         "base_rate": baselines.base_rate(learned.converted, learned.weight, len(test)),
         "points": rules.points(definition.points, rows, columns) if definition.points else np.nan,
         "rule": rules.any_flags(definition.rules, rows, columns),
         "later": scored.within[:, -1] if course.later else np.nan,
-        "later_days": later,
+        "later_days": course.days[-1] if course.later else np.nan,
         "is_nurture": scored.is_nurture,
+        "at_age": np.arange(len(test)) < len(judged),
     }
     return pd.DataFrame(values)[list(evaluate.PREDICTION_COLUMNS)]
 

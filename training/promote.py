@@ -157,11 +157,12 @@ def _tied(difference: evaluate.Interval, limit: float, news: str | None) -> tupl
         return True, "it is better"
     if difference.low > 0:
         return False, "it is worse"
+    alike = "both score alike" if difference.low == difference.high else "chance can explain the difference"
     if news is None:
-        return False, "chance can explain the difference, and it has learned nothing that the champion did not know"
+        return False, f"{alike}, and it has learned nothing that the champion did not know"
     if difference.value > limit:
-        return False, "chance can explain the difference, but it is more than a tenth of the champion's gain"
-    return True, f"chance can explain the difference, and {news}"
+        return False, f"{alike}, but it is more than a tenth of the champion's gain"
+    return True, f"{alike}, and {news}"
 
 
 def _what_is_new(trained: Trained, champion: Artifact) -> str | None:

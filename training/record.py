@@ -84,7 +84,7 @@ def write_trained(trained: Trained, data: Dataset, folder: Path) -> Path:
     """Write everything of a version but the report, into a folder made new; returns the folder."""
     fresh(folder)
     trained.artifact.save(folder / ARTIFACT)
-    write_predictions(trained.predictions, folder)
+    write_predictions(trained.daily, folder)
     facts = {
         "version": trained.artifact.version,
         "data": data.digest,
@@ -131,6 +131,7 @@ _KINDS: Final[dict[str, pl.DataType]] = {
     "probability": pl.Float64(), "converted": pl.Int64(), "converted_in_days": pl.Float64(), "is_pql": pl.Boolean(),
     "segment": pl.String(), "logistic": pl.Float64(), "base_rate": pl.Float64(), "points": pl.Float64(),
     "rule": pl.Boolean(), "later": pl.Float64(), "later_days": pl.Float64(), "is_nurture": pl.Boolean(),
+    "at_age": pl.Boolean(),
 }  # fmt: skip
 
 

@@ -14,10 +14,19 @@ from training.report_words import Facts, Said, count, days, percent, say, senten
 LIMITS: Final = {"promise": "the promise", "capacity": "what sales can take", "value": "what a contact is worth"}
 
 
+def a_week(rate: float) -> str:
+    """Return how many leads a week: whole ones from ten on.
+
+    >>> a_week(122.4), a_week(2.46)
+    ('122', '2.5')
+    """
+    return count(rate) if rate >= 10 else days(rate)
+
+
 def section(trained: Trained, facts: Facts) -> dict[str, Any]:
     """Return the picture, sentences and tables of the section, and what the page says of the cutoff elsewhere."""
     decision = trained.artifact.decision
-    curve = precision_curve(trained.predictions, decision.confidence)
+    curve = precision_curve(trained.daily, decision.confidence)
     return {
         "cutoff": pictures.cutoff(curve, trained.promise), "sure": percent(decision.confidence),
         "pql_from": _pql_from(trained, facts), "promises": list(_promises(trained, facts)), "evidence": _evidence(trained, facts),
@@ -58,8 +67,9 @@ def _promises(trained: Trained, facts: Facts) -> Iterator[Said]:
         )  # fmt: skip
     if len(decision.lines) > 1:
         yield say("The strictest limit sets the cutoff, and here that is {limit}.", limit=LIMITS[decision.binds])
-    if decision.leads_per_week is not None:
-        yield say("Expect about {n} new PQLs a week.", n=facts.show("cutoff_leads_per_week", days))
+    # Where segments have cutoffs of their own this is the rate of none of them.
+    if decision.leads_per_week is not None and not isinstance(trained.artifact.decision, Segmented):
+        yield say("Expect about {n} new PQLs a week.", n=facts.show("cutoff_leads_per_week", a_week))
     if decision.expires is not None:
         yield say("The evidence counts until {date}; train again before that.", date=decision.expires[:10])
 
@@ -92,7 +102,7 @@ def _line(line: Line, facts: Facts, *, binds: bool) -> dict[str, object]:
     return {
         "limit": sentence(LIMITS[line.name]), "binds": binds, "why": line.why,
         "cutoff": facts.show(key), "leads": facts.show(f"{key}_leads", count), "converted": facts.show(f"{key}_converted", count),
-        "low": facts.show(f"{key}_precision_low", percent), "week": facts.show(f"{key}_leads_per_week", days),
+        "low": facts.show(f"{key}_precision_low", percent), "week": facts.show(f"{key}_leads_per_week", a_week),
     }  # fmt: skip
 
 

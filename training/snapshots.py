@@ -41,6 +41,13 @@ class Snapshots:
         return Snapshots(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
+def together(first: Snapshots, second: Snapshots) -> Snapshots:
+    """Return two tables as one, the first one's rows before the second's."""
+    return Snapshots(
+        *(np.concatenate([getattr(first, name), getattr(second, name)]) for name in first.__dataclass_fields__)
+    )
+
+
 def row_weight(ages: int) -> float:
     """Return what one snapshot weighs, so that a lead counts at most once however often it is looked at.
 
@@ -73,7 +80,5 @@ def known_levels(data: Dataset, lead: Ints, as_of: Ints) -> dict[str, tuple[str,
     """
     leads, newest = np.unique(lead[::-1], return_index=True)
     moments = as_of[::-1][newest]
-    known = {
-        name: [log.value_at(place) for place in log.at(leads, moments)] for name, log in data.leads.traits.items()
-    }
+    known = {name: [log.value_at(place) for place in log.at(leads, moments)] for name, log in data.leads.traits.items()}
     return learn_levels(data.definition, known)

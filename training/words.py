@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serving.scoring.decision import Cutoff, Decision, NoCutoff, Segmented, overall, parts
 from training.evaluate import Promise
+from training.leaks import Leak
 from training.pipeline import Trained
 from training.record import REPORT
 from training.run import Outcome
@@ -20,12 +23,18 @@ def summary(outcome: Outcome) -> list[str]:
     artifact = outcome.trained.artifact
     return [
         *refused,
+        *leak_lines(outcome.trained.leaks),
         *_judgement(outcome.trained),
         f"Version  {artifact.version}, registered as pql-scorer/{outcome.number}. {outcome.verdict.why}",
         f"Model    {outcome.folder / 'artifact'}",
         f"Report   {outcome.folder / REPORT}",
         *([NEXT] if outcome.verdict.promote else []),
     ]
+
+
+def leak_lines(leaks: Sequence[Leak]) -> list[str]:
+    """Return what told the outcome because it was written once that was known, a line each."""
+    return [f"{'Mind' if leak.trusted else 'Left out':<8} {leak}" for leak in leaks]
 
 
 def _by_hand(outcome: Outcome) -> list[str]:

@@ -59,7 +59,8 @@ class Scorer:
         """Return the scores of feature rows of shape (n, n_columns), in the builder's column order."""
         probabilities = self.probabilities(rows)
         course = self.artifact.course
-        pql = self.artifact.decision.flags(probabilities, self.segments(rows))
+        # Before the first age at which it learned nothing is promised.
+        pql = self.artifact.decision.flags(probabilities, self.segments(rows)) & (rows[:, 0] >= course.ages[0])
         within = course.probabilities(probabilities, rows)
         nurture = course.nurture(within[:, -1], pql)
         return Scored(rows, probabilities, self.artifact.reference.percentiles(probabilities), pql, nurture, within)
