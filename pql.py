@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from features.durations import parse_span
 from features.errors import InvalidInput, PQLError
 from features.sources.formats import FORMATS
-from features.times import micros, parse_instant
+from features.times import parse_instant
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_MODEL = "pql-scorer@champion"
@@ -162,6 +162,7 @@ def train(
         "folder": str(outcome.folder), "report": str(outcome.folder / REPORT), "registered": outcome.number,
         "version": trained and trained.artifact.version,
         "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
+        "left_out": [str(leak) for leak in trained.leaks if not leak.trusted] if trained else [],
         "figures": dict(outcome.figures), "rejections": [str(one) for one in outcome.rejections],
         "set_right": dict(outcome.set_right),
     }  # fmt: skip
@@ -212,8 +213,7 @@ def score(
     from features.rejections import Sieve
     from features.sources import files
     from features.sources.locations import open_source, open_trials
-    from serving.batch import read_for, score_open
-    from serving.scoring.decision import expired
+    from serving.batch import read_for, score_open, warnings
     from serving.scoring.scorer import Scorer
 
     sieve = Sieve("trials")
@@ -225,16 +225,16 @@ def score(
         leads = score_open(scorer, read, moment, reasons, tick)
     files.write(leads, out)
     at, pqls, nurture = leads["as_of"][0], int(leads["is_pql"].sum()), int((leads["track"] == "nurture").sum())
-    stale = expired(scorer.artifact.decision, micros(at))
+    said = warnings(leads, scorer)
     refused = [str(one) for one in read.rejections]
     facts = {
-        "out": str(out), "leads": len(leads), "pqls": pqls, "nurture": nurture, "as_of": at.isoformat(), "expired": stale,
+        "out": str(out), "leads": len(leads), "pqls": pqls, "nurture": nurture, "as_of": at.isoformat(), "warnings": said,
         "rejections": refused, "set_right": read.set_right,
     }  # fmt: skip
     patience = f" and {nurture:,} to nurture" if nurture else ""
     lines = [
         f"{len(leads):,} open trials scored as of {at:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs{patience}: {out}",
-        *(["The cutoff's evidence is out of date at that moment: train again."] if stale else []),
+        *said,
         *refused,
     ]
     say(facts, lines + [f"  {row}" for row in _top(leads)], as_json=as_json)
@@ -242,10 +242,8 @@ def score(
 
 def _top(leads: Any) -> list[str]:
     rows = leads.head(5).iter_rows(named=True)
-    return [
-        f"{row['probability']:.1%}  {row['lead_id']}: {'; '.join(one['text'] for one in row['reasons'])}"
-        for row in rows
-    ]
+    found = [(row, "; ".join(one["text"] for one in row["reasons"])) for row in rows]
+    return [f"{row['probability']:.1%}  {row['lead_id']}{f': {why}' if why else ''}" for row, why in found]
 
 
 @main.command()

@@ -233,6 +233,8 @@ def _read_all(
 ) -> tuple[Survey, History, pl.DataFrame]:
     """Return what the events tell as a whole, what happened, and the raw trials, which events tell where none are given."""
     definition = rules.definition
+    if trials is None and definition.conversion.event is None:
+        raise InvalidInput.no_conversions(definition.conversion.column)
     survey = Survey(wanted(definition, None if trials is None else trials.columns))
     if trials is None:
         _read(source, rules, sieve, survey, None, progress)

@@ -54,6 +54,14 @@ class InvalidInput(PQLError):
         )
 
     @classmethod
+    def no_conversions(cls, column: str) -> InvalidInput:
+        return cls(
+            f"events alone do not tell who converted: conversion.column ({column!r}) is a column of a trials table, got none.",
+            field="conversion",
+            hint="Name the event that is the conversion (conversion.event), or give --trials.",
+        )
+
+    @classmethod
     def empty(cls, table: str) -> InvalidInput:
         return cls(f"{table}: must have at least one usable row, got none.", hint="Check the path and the export.")
 

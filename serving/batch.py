@@ -15,9 +15,9 @@ from features.errors import InvalidInput
 from features.leads import open_leads
 from features.rejections import Sieve
 from features.sources.source import Source
-from features.times import INSTANT, moment_of, text_of
+from features.times import INSTANT, micros, moment_of, text_of
 from serving.scoring.answers import Answer, answers
-from serving.scoring.decision import Cutoff, overall
+from serving.scoring.decision import Cutoff, expired, overall
 from serving.scoring.scorer import Scorer
 
 _SAID = pl.List(
@@ -28,8 +28,8 @@ _SAID = pl.List(
 _WITHIN = pl.List(pl.Struct({"days": pl.Float64, "probability": pl.Float64}))
 _MISSED = pl.List(pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String}))
 LEADS_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "lead_id": pl.String, "account_id": pl.String, "as_of": INSTANT, "probability": pl.Float64, "is_pql": pl.Boolean,
-    "track": pl.String, "within": _WITHIN, "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
+    "lead_id": pl.String, "account_id": pl.String, "as_of": INSTANT, "trial_day": pl.Float64,
+    "probability": pl.Float64, "is_pql": pl.Boolean, "track": pl.String, "within": _WITHIN, "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
     "playbook": pl.Struct({"id": pl.String, "title": pl.String, "message": pl.String}),
     "model_version": pl.String, "cutoff": pl.Float64, "receipt_id": pl.String,
 }  # fmt: skip
@@ -75,6 +75,21 @@ def score_open(
         frames.append(_frame(list(answers(scorer, part.leads, part.logs, everyone, moments, reasons)), scorer))
         progress(sum(map(len, frames)), len(which))
     return pl.concat(frames).sort("probability", "lead_id", descending=[True, False])
+
+
+def warnings(leads: pl.DataFrame, scorer: Scorer) -> list[str]:
+    """Return what whoever acts on scored leads should know: evidence out of date, leads of ages nothing is promised for."""
+    found, course = [], scorer.artifact.course
+    if expired(scorer.artifact.decision, micros(leads["as_of"][0])):
+        found.append("The cutoff's evidence is out of date at that moment: train again.")
+    beyond = int(((leads["trial_day"] < course.ages[0]) | (leads["trial_day"] >= course.until)).sum())
+    if beyond:
+        until = "" if course.until == float("inf") else f" or from day {course.until:g} on"
+        found.append(
+            f"{beyond:,} of them are before day {course.ages[0]:g}{until} of their trial, of which nothing is promised, so "
+            "none of those is called a PQL; `score_at` in the definition says which ages are learned."
+        )
+    return found
 
 
 def _frame(part: list[Answer], scorer: Scorer) -> pl.DataFrame:

@@ -241,6 +241,7 @@ def result_body(result: Answer | Failed) -> Mapping[str, Any] | Failed:
     names = (
         "lead_id",
         "account_id",
+        "trial_day",
         "probability",
         "is_pql",
         "track",

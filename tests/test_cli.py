@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,9 @@ from features.times import parse_instant
 from serving.http import Desk, application
 from serving.scoring.artifact import FILES, load
 from serving.scoring.scorer import Scorer
+from training import tracking
 from training.demo import Demo, simulate, write
+from training.entry import DataFacts, Entry
 
 ROOT = Path(__file__).parents[1]
 VERBS = sorted(pql.main.commands)
@@ -120,6 +123,7 @@ def test_init_drafts_a_definition_that_can_be_trained_with(journey: Journey) -> 
     definition = parse((journey.folder / "pql.yaml").read_text(encoding="utf-8"))
     assert told["definition"] == "pql.yaml"
     assert told["signals"] == [signal.name for signal in definition.signals]
+    assert told["evidence"].startswith("Strongest evidence first, from ")
     assert definition.product == "Corkboard"
     assert {"invite_accepted", "pricing_viewed", "task_completed"} <= set(told["signals"])
     left_out = {line.partition(":")[0] for line in told["left_out"]}
@@ -350,7 +354,9 @@ def test_without_signal_the_version_is_registered_but_not_promoted(
         "--test-from", "2025-08-15", "--json",
     )  # fmt: skip
     assert result.exit_code == 3, result.output
-    assert re.search(r"^Refusal: no signal: on later trials the AUC is 0\.\d+", result.stderr, re.MULTILINE)
+    assert re.search(
+        r"^Refusal: no signal: .*log loss .* than giving everybody the base rate", result.stderr, re.MULTILINE
+    )
     told = said(result)
     assert told["promoted"] is False
     newest, *others = said(fine("models", "--json"))["versions"]
@@ -362,6 +368,217 @@ def test_without_signal_the_version_is_registered_but_not_promoted(
     assert len(pl.read_parquet("lot/test_predictions.parquet")) > 0
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A training that has nothing to learn from: what is done to the demo's data and definition, and what is said of it.
+
+    Attributes
+    ----------
+    definition : changes the text of the definition
+    trials : changes the trials table
+    """
+
+    sentence: str
+    words: tuple[str, ...] = ()
+    definition: Callable[[str], str] = lambda text: text
+    trials: Callable[[pl.DataFrame], pl.DataFrame] = lambda table: table
+
+
+def _begun_when_won(trials: pl.DataFrame) -> pl.DataFrame:
+    return trials.with_columns(
+        started_at=pl.coalesce(pl.col("converted_at") - timedelta(minutes=3), "started_at"),
+        ends_at=pl.lit(None, trials.schema["ends_at"]), closed_at=pl.lit(None, trials.schema["closed_at"]),
+    )  # fmt: skip
+
+
+def _telling_trait(trials: pl.DataFrame) -> pl.DataFrame:
+    paying = pl.when(pl.col("converted_at").is_null()).then(pl.lit("none")).otherwise(pl.lit("paying"))
+    return trials.with_columns(billing=paying)
+
+
+ONLY_BILLING = """
+product: Corkboard
+trial: {length: 14d}
+conversion: {column: converted_at, horizon: 30d}
+score_at: [3d, 7d, 10d]
+windows: [7d]
+traits: [{name: billing, type: category}]
+cutoff: {policy: precision, at_least: 0.3}
+"""
+
+REFUSED = {
+    "nothing is known yet": Refused(
+        r"^Refusal: no snapshot has a known outcome yet\. Wait for more history, shorten the horizon",
+        definition=lambda text: text.replace("horizon: 30d", "horizon: 700d"),
+    ),
+    "too little before the test": Refused(
+        r"^NotEnoughData: training part \(tested from 2025-01-20.*Wait for more history", ("--test-from", "2025-01-20")
+    ),
+    "too little to test on": Refused(
+        r"^NotEnoughData: test part \(tested from 2025-12-30.*or move --test-from", ("--test-from", "2025-12-30")
+    ),
+    "trials that began when they were won": Refused(
+        r"^Refusal: .*began within ten minutes of converting.*Export the moment at which each trial really began",
+        trials=_begun_when_won,
+    ),
+    "only what tells the outcome": Refused(
+        r"^Refusal: without what tells the outcome \('billing'\) the definition does not hold.*trusted: true",
+        definition=lambda _: ONLY_BILLING, trials=_telling_trait,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_each_refusal_ends_with_3_says_what_would_help_and_leaves_a_report(
+    here: Path, small: Demo, definition_text: str, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    wanted = REFUSED[case]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
+    small.events.write_parquet(here / "events.parquet")
+    wanted.trials(small.trials).write_parquet(here / "trials.parquet")
+    (here / "pql.yaml").write_text(wanted.definition(definition_text), encoding="utf-8")
+    result = run("train", "events.parquet", "--trials", "trials.parquet", "--out", "no", *wanted.words, "--json")
+    assert result.exit_code == 3, result.output
+    (sentence,) = [line for line in result.stderr.splitlines() if re.match(r"(Refusal|NotEnoughData): ", line)]
+    assert re.search(wanted.sentence, sentence), sentence
+    told = said(result)
+    assert (told["version"], told["promoted"]) == (None, False)
+    assert told["why"].removeprefix("Not promoted: ") in sentence
+    assert json.loads((here / "no" / "metrics.json").read_text(encoding="utf-8"))["refusal"] in sentence
+    assert (here / "no" / "report.html").exists()
+    assert said(fine("models", "--json"))["versions"] == []
+
+
+@pytest.mark.parametrize("case", ["nothing is known yet", "too little before the test", "too little to test on"])
+def test_discovery_refuses_with_3_what_training_does(here: Path, small: Demo, definition_text: str, case: str) -> None:
+    wanted = REFUSED[case]
+    small.events.write_parquet(here / "events.parquet")
+    small.trials.write_parquet(here / "trials.parquet")
+    (here / "pql.yaml").write_text(wanted.definition(definition_text), encoding="utf-8")
+    error = refused(3, "discover", "events.parquet", "--trials", "trials.parquet", "--out", "no", *wanted.words)
+    assert re.search(wanted.sentence, error, re.MULTILINE), error
+    assert not (here / "no").exists()
+
+
+def test_a_draft_of_data_without_outcomes_is_written_all_the_same(here: Path, small: Demo) -> None:
+    small.events.filter(~pl.col("event").is_in(["subscription_started", "seat_added", "invoice_paid"])).write_parquet(
+        here / "events.parquet"
+    )
+    small.trials.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("converted_at")).write_parquet(
+        here / "trials.parquet"
+    )
+    told = said(fine("init", "events.parquet", "--trials", "trials.parquet", "-o", "new.yaml", "--json"))
+    assert re.match(r"No figures beside the signals: training part.* 0 conversions", told["evidence"])
+    assert f"# {told['evidence']}" in (here / "new.yaml").read_text(encoding="utf-8")
+
+
+def test_what_tells_the_outcome_is_left_out_by_name_and_the_rest_trained_with(
+    journey: Journey, small: Demo, tmp_path: Path
+) -> None:
+    """Everybody who pays is welcomed, with a date an hour before."""
+    won = small.trials.drop_nulls("converted_at").select(
+        "user_id", "account_id", event=pl.lit("welcomed"), timestamp=pl.col("converted_at") - timedelta(hours=1)
+    )
+    pl.concat([small.events, won], how="diagonal").write_parquet(tmp_path / "events.parquet")
+    small.trials.write_parquet(tmp_path / "trials.parquet")
+    told = said(
+        fine(
+            "init",
+            tmp_path / "events.parquet",
+            "--trials",
+            tmp_path / "trials.parquet",
+            "-o",
+            tmp_path / "d.yaml",
+            "--json",
+        )
+    )
+    assert [line for line in told["left_out"] if line.startswith("welcomed: ")]
+    text = (journey.folder / "pql.yaml").read_text(encoding="utf-8")
+    signal = "  - {name: welcome, kind: activation, events: [welcomed], text: was welcomed}\n"
+    Path("leaky.yaml").write_text(text.replace("\ntraits:", f"{signal}\ntraits:"), encoding="utf-8")
+    trained = fine(
+        "train",
+        tmp_path / "events.parquet",
+        "--trials",
+        tmp_path / "trials.parquet",
+        "-d",
+        "leaky.yaml",
+        "--out",
+        "leaky",
+    )
+    assert re.search(r"^Left out welcome: \d+% of the .* converters who did it began", trained.stdout, re.MULTILINE)
+    definition = load(Path("leaky/artifact")).definition
+    assert "welcome" not in definition.signal_of
+    assert "pricing_viewed" in definition.signal_of
+
+
+# --- what is in service -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_versions(journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A registry whose second version ended in a refusal; returns that version's number."""
+    database = shutil.copyfile(journey.folder / "mlflow.db", tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    artifact = load(journey.folder / "out" / "artifact")
+    tags = {"content_version": "feedfeedfeed", "verdict": "Not promoted: no signal.", "refusal": "no signal."}
+    return str(tracking.log(tmp_path, (), Entry({}, {}, DataFacts("d", "e", {}), "f", tags, "g", artifact)))
+
+
+def champion() -> dict[str, Any]:
+    (found,) = [one for one in said(fine("models", "--json"))["versions"] if one["in_service"]]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_refused_version_is_promoted_only_by_force_and_can_be_rolled_back(two_versions: str) -> None:
+    error = refused(3, "promote", two_versions)
+    assert error == (
+        f"Refusal: version {two_versions} ended in a refusal: no signal. To put it into service anyway, add --force.\n"
+    )
+    assert champion()["number"] == 1
+    told = said(fine("promote", "feedfeed", "--force", "--why", "a trial", "--json"))
+    assert (told["champion"], told["before"], told["changed"]) == (int(two_versions), 1, True)
+    assert champion()["tags"]["promoted_why"] == "a trial (forced, although: no signal.)"
+    assert "Put into service by `pql promote`" in fine("models").stdout
+    back = fine("rollback", "--why", "it was a trial").stdout
+    assert re.match(
+        rf"pql-scorer/1 \(\w+\) is in service now; before it was pql-scorer/{two_versions} \(feedfeedfeed\)", back
+    )
+    assert (champion()["number"], champion()["tags"]["promoted_by"]) == (1, "rollback")
+
+
+def test_what_is_scored_with_follows_what_is_in_service(two_versions: str, tables: tuple[Path, Path]) -> None:
+    fine("promote", two_versions, "--force")
+    with pql.model_folder(pql.DEFAULT_MODEL) as folder, pql.model_folder(f"pql-scorer/{two_versions}") as same:
+        assert load(folder).version == load(same).version
+
+
+def test_promoting_the_champion_says_so_and_changes_nothing(two_versions: str) -> None:
+    before = said(fine("models", "--json"))
+    assert "is in service already; nothing was changed." in fine("promote", "1").stdout
+    assert said(fine("promote", "1", "--json"))["changed"] is False
+    assert said(fine("models", "--json")) == before
+
+
+@pytest.mark.parametrize("version", ["99", "no", "champion", "0000000"])
+def test_a_version_that_is_not_there_is_refused_with_2(two_versions: str, version: str) -> None:
+    assert f"InvalidInput: there is no version '{version}'; registered are" in refused(2, "promote", version)
+    assert champion()["number"] == 1
+
+
+def test_where_there_is_nothing_to_go_back_to_rollback_ends_with_2(two_versions: str) -> None:
+    error = refused(2, "rollback")
+    assert "InvalidInput: version 1 is in service and replaced none that is still there" in error
+    assert champion()["number"] == 1
+
+
+def test_models_fits_into_100_columns_and_marks_the_champion(two_versions: str) -> None:
+    lines = fine("models").stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert [line.split()[1] for line in lines if line.startswith("*")] == ["1"]
+
+
 # --- mistakes of the caller -------------------------------------------------------------------
 
 
@@ -369,7 +586,8 @@ def test_without_signal_the_version_is_registered_but_not_promoted(
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, definition_text: str) -> Path:
     """An empty folder with a good definition; no command that fails in it may reach the registry."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db")
+    # Below a file no folder can be made, whoever runs this.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/pql.yaml/mlflow.db")
     (tmp_path / "pql.yaml").write_text(definition_text, encoding="utf-8")
     return tmp_path
 

@@ -78,9 +78,10 @@ def verdict(seen: Discovery) -> str:
             f"{seen.older.converters:,} converters among the older leads only strong differences would show."
         )
     held = sum(one.best.confirmed for one in found.surviving)
+    how_many = "all" if held == n else f"{held:,}" if held else "none"
     return (
         f"Of {tried}, those on {n:,} tell converters apart by more than chance finds among so many; "
-        f"{'all' if held == n else f'{held:,}'} of these {n:,} also {'holds' if held == 1 else 'hold'} on later leads."
+        f"{how_many} of these {n:,} also {'hold' if held > 1 else 'holds'} on later leads."
     )
 
 

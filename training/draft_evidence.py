@@ -122,10 +122,16 @@ def _ahead(found: Found) -> str:
 
 
 def _head(found: list[Signal], seen: Halves) -> str:
-    looked = f"{seen.older.leads:,} older leads, checked on {seen.later.leads:,} later ones"
+    older, later = f"{seen.older.leads:,} older leads", f"{seen.later.leads:,} later ones"
     if not found:
-        return f"Nothing here tells converters from other leads: no signal does by more than chance, on {looked}"
-    return f"Strongest evidence first, from {looked}; it says who converts, not why"
+        return f"Nothing here tells converters from other leads by more than chance, on {older} and {later}"
+    held = sum(one.best.confirmed for one in found)
+    how_much = (
+        f"{held} of these {len(found)} also hold"
+        if 0 < held < len(found)
+        else f"{'all' if held else 'none'} of it holds"
+    )
+    return f"Strongest evidence first, from {older}; {how_much} on {later}. It says who converts, not why"
 
 
 def _plain(text: str) -> str:

@@ -52,7 +52,7 @@ def evidence(daily: pd.DataFrame, until: pd.Timestamp) -> Evidence:
 
     Ranking and calibration are judged at the ages of learning, and flags on every day, as leads are met.
     """
-    trials, table = trials_of(daily, SEED), daily[daily["at_age"]]
+    trials, table = trials_of(daily, SEED), daily[daily["at_age"].to_numpy(bool)]
     return Evidence(
         judged=_counted(table),
         simpler={way: _simpler(table, way) for way in SIMPLER},

@@ -68,7 +68,7 @@ class _Candidate:
 def climb(
     lessons: Lessons, accounts: Ints, leads: Ints, fitted: Fitted, definition: Definition, columns: Sequence[Column]
 ) -> Chosen:
-    """Return the highest rung that wins against the one below it.
+    """Return the highest rung that wins against the one below it by more than a standard error.
 
     Parameters
     ----------
@@ -83,12 +83,13 @@ def climb(
         next_up = _candidate(rung, ranking, unseen, judged, whole)
         difference = _difference(next_up.losses - standing.losses, judged.weight, own)
         enough = rung != "lightgbm" or conversions >= HUNDREDS
-        taken = difference.value < 0 and enough
+        taken = difference.value < -_error(difference) and enough
         steps.append(Step(rung, standing.rung, difference, taken, _why(rung, standing.rung, difference, conversions)))
         standing = next_up if taken else standing
     if standing.ranking is not None:
         return Chosen(standing.rung, standing.ranking, standing.unseen, tuple(steps))
-    refusal = Refusal(f"no signal: {steps[-1].why} Add signals that precede conversion, or wait for more conversions.")
+    nearest = min(steps, key=lambda step: step.difference.value)
+    refusal = Refusal(f"no signal: {nearest.why} Add signals that precede conversion, or wait for more conversions.")
     return Chosen("scorecard", fitted.scorecard, fitted.scorecard_unseen, tuple(steps), refusal)
 
 
@@ -132,6 +133,11 @@ def _difference(differences: Floats, weight: Floats, accounts: Ints) -> Interval
     sums = np.bincount(mine, weight * (differences - mean))
     error = float(np.sqrt((sums**2).sum()) / weight.sum())
     return Interval(mean, mean - 1.96 * error, mean + 1.96 * error)
+
+
+def _error(found: Interval) -> float:
+    """Return one standard error: what is gained must be more than that, or the simpler rung stays (Breiman et al. 1984)."""
+    return (found.high - found.low) / (2 * 1.96)
 
 
 def _why(rung: Rung, against: Rung, found: Interval, conversions: int) -> str:

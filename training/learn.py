@@ -28,7 +28,7 @@ from training.fit import FitSettings, Fitted, Tick, fit
 from training.ladder import Chosen, climb
 from training.later import Slow, fit_later
 from training.leaks import too_good
-from training.rounds import rounds
+from training.rounds import last_met, rounds
 from training.snapshots import Snapshots
 from training.split import Split, folds
 from training.watched import Watched, known_until, lessons, stage_of, watched, young
@@ -182,18 +182,18 @@ def _course(
 ) -> Course:
     """Return how probabilities grow with time, measured on the rows that set the cutoff."""
     held, probabilities, _ = chosen
-    horizon, ages = table.horizon, table.data.definition.scored_days()
+    horizon, ages, until = table.horizon, table.data.definition.scored_days(), last_met(table.data.definition)
     whole = table.seen(held, table.data.until)
     odds = np.log(probabilities) - np.log1p(-probabilities)
     days = tuple(day for day in TOLD if day < horizon)
     soon = stage_of(odds, whole, ages, (*days, horizon))
     end = table.data.definition.conversion.later
     if end is None or end / DAY <= horizon:
-        return Course(ages, soon, None)
+        return Course(ages, soon, None, until)
     after = tuple(day for day in TOLD if horizon < day < end / DAY)
     blocks = folds(table.snapshots, numbers, converted=(seen.took < seen.seen).astype(np.int64))
     slow = fit_later(seen, blocks, table.builder.columns, horizon, (*after, end / DAY), settings.ridge)
-    return Course(ages, soon, None if slow is None else _later(table, slow, chosen))
+    return Course(ages, soon, None if slow is None else _later(table, slow, chosen), until)
 
 
 def _later(table: Table, slow: Slow, chosen: tuple[Ints, Floats, Decision]) -> Later:

@@ -64,8 +64,7 @@ class Trained:
 
     Attributes
     ----------
-    predictions : DataFrame with the columns `evaluate.PREDICTION_COLUMNS`, one row per test snapshot
-    daily : the same for every day on which a test lead may be met, those of `predictions` first
+    daily : DataFrame with the columns `evaluate.PREDICTION_COLUMNS`, one row per test lead and day on which it may be met
     figures : test figures of the model, by name in `evaluate.METRICS`
     against : model minus baseline in log loss, by baseline; below 0 is better
     weights : mean absolute contribution of each signal and trait to the log-odds, the heaviest first
@@ -80,7 +79,6 @@ class Trained:
     table: Snapshots
     split: Split
     fitted: Fitted
-    predictions: pd.DataFrame
     daily: pd.DataFrame
     figures: dict[str, evaluate.Interval]
     against: dict[str, evaluate.Interval]
@@ -91,6 +89,11 @@ class Trained:
     leaks: tuple[Leak, ...] = ()
     ladder: tuple[Step, ...] = ()
     tried: Mapping[str, object] | None = None
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """The rows of `daily` at the ages of learning, in the order of the test snapshots: they judge the score itself."""
+        return self.daily[self.daily["at_age"].to_numpy(bool)].reset_index(drop=True)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -172,7 +175,7 @@ def _without_leaks(table: Table, text: str, leaks: tuple[Leak, ...]) -> tuple[Ta
 def _judged(version: Artifact, table: Table, learned: Learned, settings: Settings) -> Trained:
     scorer = Scorer(version)
     daily = _predictions(scorer, table)
-    predictions = daily[daily["at_age"]]
+    predictions = daily[daily["at_age"].to_numpy(bool)]
     seed = settings.fit.seed
     figures = evaluate.evaluate(predictions, seed)
     against = {
@@ -180,7 +183,7 @@ def _judged(version: Artifact, table: Table, learned: Learned, settings: Setting
         for name in ("base_rate", "logistic")
     }
     return Trained(
-        version, table.snapshots, table.parts, learned.fitted, predictions, daily, figures, against,
+        version, table.snapshots, table.parts, learned.fitted, daily, figures, against,
         evaluate.promise(daily, version.decision), _weights(scorer, table.rows[table.parts.test]),
         learned.refusal or _no_signal(figures["auc"]), ladder=learned.chosen.steps,
     )  # fmt: skip

@@ -28,6 +28,11 @@ def ages_met(definition: Definition) -> Ints:
     return np.unique(np.concatenate([learned, np.arange(learned[0], end, DAY, dtype=np.int64)]))
 
 
+def last_met(definition: Definition) -> float:
+    """Return the days since a trial's start from which on nobody is met: a day after the last age."""
+    return float(ages_met(definition)[-1] / DAY + 1)
+
+
 def rounds(data: Dataset, which: Ints, until: int, *, complete: bool) -> Snapshots:
     """Return the snapshots of leads `which` at every age at which they are met, ordered by as_of.
 

@@ -31,6 +31,7 @@ class Answer:
     lead_id: str
     account_id: str | None
     as_of: int
+    trial_day: float
     probability: float
     is_pql: bool
     track: Track | None
@@ -65,6 +66,7 @@ def _answer(
         lead_id=leads.ids[lead],
         account_id=leads.account_ids[lead],
         as_of=as_of,
+        trial_day=round(float(row[0]), 3),
         probability=float(scored.probabilities[i]),
         is_pql=bool(scored.is_pql[i]),
         track="now" if scored.is_pql[i] else "nurture" if scored.is_nurture[i] else None,

@@ -117,7 +117,11 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _course_facts(course: Course) -> dict[str, Any]:
     later = course.later
-    facts: dict[str, Any] = {"ages": list(course.ages), "soon": _plain(asdict(course.soon)), "later": None}
+    # JSON knows no infinity.
+    until = course.until if np.isfinite(course.until) else None
+    facts: dict[str, Any] = {
+        "ages": list(course.ages), "until": until, "soon": _plain(asdict(course.soon)), "later": None,
+    }  # fmt: skip
     if later is not None:
         facts["later"] = {
             "stage": _plain(asdict(later.stage)), "scorecard": _plain(asdict(later.scorecard)),
@@ -214,19 +218,15 @@ def _scorecard(facts: Mapping[str, Any]) -> Scorecard:
 
 
 def _course(facts: Mapping[str, Any]) -> Course:
-    later = facts["later"]
-    return Course(
-        tuple(facts["ages"]),
-        _stage(facts["soon"]),
-        None
-        if later is None
-        else Later(
-            _stage(later["stage"]),
-            _scorecard(later["scorecard"]),
-            Sigmoid(**later["calibration"]),
-            from_facts(later["decision"]),
-        ),
-    )
+    until = np.inf if facts["until"] is None else float(facts["until"])
+    return Course(tuple(facts["ages"]), _stage(facts["soon"]), _later(facts["later"]), until)
+
+
+def _later(facts: Mapping[str, Any] | None) -> Later | None:
+    if facts is None:
+        return None
+    calibration, decision = Sigmoid(**facts["calibration"]), from_facts(facts["decision"])
+    return Later(_stage(facts["stage"]), _scorecard(facts["scorecard"]), calibration, decision)
 
 
 def _stage(facts: Mapping[str, Any]) -> Stage:

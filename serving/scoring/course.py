@@ -55,11 +55,13 @@ class Course:
     ages : days since the trial's start at which the shifts were measured, ascending
     soon : the stage that ends with the horizon
     later : the stage after it, or None where too little of it has been seen
+    until : days since the trial's start from which on nothing was looked at, so that nothing is promised
     """
 
     ages: tuple[float, ...]
     soon: Stage
     later: Later | None
+    until: float = float("inf")
 
     @property
     def days(self) -> tuple[float, ...]:
@@ -90,6 +92,11 @@ class Course:
         after = probabilities_of(odds[:, None] + self.later.stage.shift[ages])
         still = 1.0 - scores[:, None]
         return np.hstack([soon, 1.0 - still * (1.0 - after)])
+
+    def covers(self, rows: Floats) -> NDArray[np.bool_]:
+        """Return which leads are of an age at which it was looked at leads like them: bool array of shape (n,)."""
+        covered: NDArray[np.bool_] = (rows[:, 0] >= self.ages[0]) & (rows[:, 0] < self.until)
+        return covered
 
     def nurture(self, latest: Floats, is_pql: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which leads are worth nurturing: no PQL now, and likely enough to convert later.

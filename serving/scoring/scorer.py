@@ -59,10 +59,10 @@ class Scorer:
         """Return the scores of feature rows of shape (n, n_columns), in the builder's column order."""
         probabilities = self.probabilities(rows)
         course = self.artifact.course
-        # Before the first age at which it learned nothing is promised.
-        pql = self.artifact.decision.flags(probabilities, self.segments(rows)) & (rows[:, 0] >= course.ages[0])
-        within = course.probabilities(probabilities, rows)
-        nurture = course.nurture(within[:, -1], pql)
+        covered, within = course.covers(rows), course.probabilities(probabilities, rows)
+        # At other ages nothing is promised: a model that learned from two weeks knows nothing of leads of half a year.
+        pql = self.artifact.decision.flags(probabilities, self.segments(rows)) & covered
+        nurture = course.nurture(within[:, -1], pql) & covered
         return Scored(rows, probabilities, self.artifact.reference.percentiles(probabilities), pql, nurture, within)
 
     def segments(self, rows: Floats) -> Ints | None:

@@ -971,3 +971,12 @@ def test_a_builder_that_reads_events_in_another_way_is_refused() -> None:
     other = parse(TEXT.replace("LEAD", "user").replace("events: [acted]", "events: [acted, x]"))
     with pytest.raises(ValueError, match="the builder must be of the definition that the data was read by"):
         data.rows(FeatureBuilder(other, {}), np.zeros(1, np.int64), np.array([NOW]))
+
+
+def test_events_alone_with_a_conversion_that_is_a_column_say_what_is_missing() -> None:
+    text = "product: P\nconversion: {column: paid_at, horizon: 7d}\nscore_at: [1d]\nwindows: [1d]\n" + (
+        "signals: [{name: visits, kind: value, events: [visit], text: x}]\ncutoff: {policy: precision, at_least: 0.3}\n"
+    )
+    events = pl.DataFrame({"user_id": ["u"], "event": ["visit"], "timestamp": ["2026-01-01T00:00:00Z"]})
+    with pytest.raises(InvalidInput, match=r"conversion.column \('paid_at'\).*Name the event .*conversion.event.*--trials"):
+        dataset(events, None, parse(text))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from features.errors import ArtifactError
 from features.windows import Floats
 from serving.scoring.artifact import BOOSTER, DEFINITION, FILES, SCORER, load
+from serving.scoring.reference import Reference
 from serving.scoring.scorer import Scorer
 
 
@@ -123,6 +124,30 @@ def test_no_byte_can_be_changed_anywhere(
         (folder / name).write_bytes(content)
 
 
+TINY = """
+product: Tiny
+conversion: {horizon: 30d}
+score_at: [7d]
+windows: [7d]
+signals: [{name: acts, kind: frequency, events: [act], text: acted}]
+cutoff: {at_least: 0.3}
+"""
+
+
+def test_no_single_byte_of_a_small_description_can_be_changed(
+    made_scorer: Callable[..., Scorer], tmp_path: Path
+) -> None:
+    made = made_scorer(TINY).artifact
+    made = replace(made, reference=Reference(np.array([0.25, 0.5]), (7.0,), {}), examples=made.examples[:1])
+    path = replace(made, expected=made.expected[:1]).save(tmp_path) / SCORER
+    content = path.read_bytes()
+    assert b'"later"' in content
+    for at in range(len(content)):
+        path.write_bytes(damaged(content, "flipped", at, 1))
+        with pytest.raises(ArtifactError):
+            load(tmp_path)
+
+
 @pytest.mark.usefixtures("unparsed")
 @pytest.mark.parametrize("name", FILES)
 def test_every_byte_of_the_last_lines_counts(model_folder: Path, folder: Path, name: str) -> None:
@@ -185,17 +210,22 @@ def test_a_file_instead_of_a_folder_is_refused(model_folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("unparsed")
-@pytest.mark.parametrize("number", [0, 2, 99, "1", None, [1]])
+@pytest.mark.parametrize("number", [0, 1, 3, 99, "2", None, [2]])
 def test_any_other_format_number_is_refused_by_number(folder: Path, number: object) -> None:
     rewritten(folder, lambda facts: facts.update(format=number))
-    with pytest.raises(ArtifactError, match=r"artifact format must be 1, got .*use the matching release"):
+    with pytest.raises(
+        ArtifactError, match=r"scorer\.json: artifact format must be 2, got .*Train again, or use the matching"
+    ):
         load(folder)
 
 
 @pytest.mark.usefixtures("unparsed")
-def test_a_future_format_is_told_apart_from_damage(folder: Path) -> None:
-    (folder / SCORER).write_text('{"format": 2, "model": {"all": "new"}}', encoding="utf-8")
-    with pytest.raises(ArtifactError, match=r"artifact format must be 1, got 2"):
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_older_and_a_newer_format_are_told_apart_from_damage(folder: Path, number: int) -> None:
+    (folder / SCORER).write_text(f'{{"format": {number}, "model": {{"all": "other"}}}}', encoding="utf-8")
+    with pytest.raises(
+        ArtifactError, match=rf"artifact format must be 2, got {number}\. Train again, or use the match"
+    ):
         load(folder)
 
 
@@ -240,10 +270,28 @@ def test_a_file_of_another_version_is_refused(folder: Path, other_folder: Path, 
 
 
 @pytest.mark.usefixtures("unparsed")
-@pytest.mark.parametrize("path", [("calibration", "slope"), ("scorecard", "base"), ("decision", "probability")])
-def test_an_edited_number_is_refused(folder: Path, path: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("calibration", "slope"),
+        ("scorecard", "base"),
+        ("decision", "probability"),
+        ("course", "ages", 1),
+        ("course", "soon", "days", 0),
+        ("course", "soon", "shift", 0, 0),
+        ("course", "later", "scorecard", "base"),
+        ("course", "later", "calibration", "shift"),
+        ("course", "later", "stage", "days", 0),
+    ],
+    ids=str,
+)
+def test_an_edited_number_is_refused(folder: Path, path: tuple[Any, ...]) -> None:
     facts = json.loads((folder / SCORER).read_text(encoding="utf-8"))
-    facts[path[0]][path[1]] *= 1.0000000001
+    place = facts
+    for step in path[:-1]:
+        place = place[step]
+    assert place[path[-1]] != 0.0
+    place[path[-1]] *= 1.0000000001
     (folder / SCORER).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"scorer\.json: its SHA-256 is not"):
         load(folder)
@@ -252,7 +300,7 @@ def test_an_edited_number_is_refused(folder: Path, path: tuple[str, str]) -> Non
 @pytest.mark.usefixtures("unparsed")
 def test_a_key_written_twice_is_refused(folder: Path) -> None:
     text = (folder / SCORER).read_text(encoding="utf-8")
-    (folder / SCORER).write_text(text.replace('"format": 1,', '"format": 1,\n "format": 1,'), encoding="utf-8")
+    (folder / SCORER).write_text(text.replace('"format": 2,', '"format": 2,\n "format": 2,'), encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"scorer\.json: its SHA-256 is not"):
         load(folder)
 
@@ -285,8 +333,29 @@ def test_a_definition_that_this_release_cannot_read_is_refused(folder: Path) -> 
         lambda facts: facts["decision"].update(extra=1),
         lambda facts: facts["scorecard"].update(points=["many"]),
         lambda facts: facts["examples"].update(rows=3),
+        lambda facts: facts.pop("course"),
+        lambda facts: facts["course"].pop("later"),
+        lambda facts: facts["course"].update(ages=3),
+        lambda facts: facts["course"]["soon"].update(shift=[["much"]]),
+        lambda facts: facts["course"]["later"]["calibration"].update(power=2),
+        lambda facts: facts["course"]["later"]["decision"].update(kind="Guess"),
     ],
-    ids=["no calibration", "levels", "reference", "converters", "kind", "more than known", "points", "rows"],
+    ids=[
+        "no calibration",
+        "levels",
+        "reference",
+        "converters",
+        "kind",
+        "more than known",
+        "points",
+        "rows",
+        "no course",
+        "no later stage",
+        "ages",
+        "shift",
+        "later calibration",
+        "later decision",
+    ],
 )
 def test_parts_of_the_wrong_shape_are_refused_even_with_a_mended_hash(
     folder: Path, change: Callable[[dict[str, Any]], object]

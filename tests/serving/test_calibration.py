@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from serving.scoring.calibration import Sigmoid
+from serving.scoring.calibration import FURTHEST, Sigmoid, odds_of, probabilities_of
 
 slopes = st.floats(0.01, 20)
 shifts = st.floats(-10, 10)
@@ -50,3 +50,19 @@ def test_the_middle_is_one_half() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert Sigmoid(1.0, 0.0).probabilities(np.empty(0)).shape == (0,)
+
+
+@given(st.floats(-30, 30))
+def test_log_odds_are_the_way_back_from_probabilities(odds: float) -> None:
+    found = odds_of(probabilities_of(np.array([odds])))
+    # Near 1 a double tells probabilities apart less finely than their log-odds.
+    np.testing.assert_allclose(found, odds, atol=1e-15 * np.exp(abs(odds)) + 1e-9)
+
+
+def test_log_odds_of_even_chances_and_of_one_in_five_by_hand() -> None:
+    np.testing.assert_allclose(odds_of(np.array([[0.5, 0.2]])), [[0.0, -np.log(4)]], atol=1e-15)
+
+
+def test_beyond_the_furthest_log_odds_probabilities_stay_where_they_are() -> None:
+    beyond, at = probabilities_of(np.array([-np.inf, -31.0, 31.0, np.inf])), np.array([-FURTHEST, FURTHEST])
+    assert beyond.tolist() == probabilities_of(np.repeat(at, 2)).tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.dataset import Dataset
+from features.durations import DAY
+from features.leads import open_leads
+from features.segments import levels_of_trait
 from features.windows import Floats
+from serving.scoring.decision import Cutoff, Segmented
 from serving.scoring.scorecard import signed_log
 from serving.scoring.scorer import Scorer
+
+CUTOFF = Cutoff(0.4, 0.3, 0.9, 900, 300, 0.31, "a", "b")
 
 
 @pytest.fixture(params=["trained", "made"])
@@ -32,9 +40,8 @@ def any_scorer(request: pytest.FixtureRequest) -> Scorer:
 def answers_of(scorer: Scorer, rows: Floats) -> Floats:
     """Return all that is computed per row, side by side."""
     scored = scorer.score(rows)
-    return np.column_stack(
-        [scored.probabilities, scored.percentiles, scored.is_pql, scorer.margins(rows), scorer.contributions(rows)]
-    )
+    told = [scored.probabilities, scored.percentiles, scored.is_pql, scored.is_nurture, scored.within]
+    return np.column_stack([*told, scorer.margins(rows), scorer.contributions(rows)])
 
 
 def one_row_scores_as_among_many(scorer: Scorer, rows: Floats) -> None:
@@ -92,15 +99,35 @@ def probabilities_rank_as_margins_do(scorer: Scorer, rows: Floats) -> None:
 def flags_and_percentiles_follow_from_probabilities(scorer: Scorer, rows: Floats) -> None:
     scored = scorer.score(rows)
     cutoff = scorer.artifact.decision.probability  # type: ignore[union-attr]
-    assert scored.is_pql.tolist() == [bool(probability >= cutoff) for probability in scored.probabilities]
+    # Before the first age of learning nothing is promised.
+    old_enough = rows[:, 0] >= scorer.artifact.course.ages[0]
+    assert {True, False} == set(old_enough.tolist())
+    assert scored.is_pql.tolist() == ((scored.probabilities >= cutoff) & old_enough).tolist()
     known = scorer.artifact.reference.quantiles
     share = [100 * np.mean(known < probability) for probability in scored.probabilities]
     np.testing.assert_allclose(scored.percentiles, share, rtol=0, atol=1e-9)
 
 
+def probabilities_ascend_with_time_and_hold_the_score(scorer: Scorer, rows: Floats) -> None:
+    scored, course = scorer.score(rows), scorer.artifact.course
+    assert list(course.days) == sorted(set(course.days))
+    assert scored.within.shape == (len(rows), len(course.days))
+    assert (np.diff(scored.within, axis=1) >= 0).all()
+    horizon = scorer.builder.definition.conversion.horizon / DAY
+    assert scored.within[:, course.days.index(horizon)].tobytes() == scored.probabilities.tobytes()
+
+
+def nobody_is_a_pql_and_worth_nurturing_at_once(scorer: Scorer, rows: Floats) -> None:
+    scored, later = scorer.score(rows), scorer.artifact.course.later
+    assert not (scored.is_pql & scored.is_nurture).any()
+    assert later is not None
+    assert scored.is_nurture.tolist() == (later.decision.flags(scored.within[:, -1]) & ~scored.is_pql).tolist()
+
+
 def no_rows_get_no_scores(scorer: Scorer, rows: Floats) -> None:
     none = scorer.score(rows[:0])
-    assert none.probabilities.shape == none.percentiles.shape == none.is_pql.shape == (0,)
+    assert none.probabilities.shape == none.percentiles.shape == none.is_pql.shape == none.is_nurture.shape == (0,)
+    assert none.within.shape == (0, len(scorer.artifact.course.days))
     assert scorer.contributions(rows[:0]).shape == (0, rows.shape[1] + 1)
 
 
@@ -114,6 +141,8 @@ CHECKS = [
     contributions_add_up_to_the_calibrated_log_odds,
     probabilities_rank_as_margins_do,
     flags_and_percentiles_follow_from_probabilities,
+    probabilities_ascend_with_time_and_hold_the_score,
+    nobody_is_a_pql_and_worth_nurturing_at_once,
     no_rows_get_no_scores,
 ]
 
@@ -152,6 +181,48 @@ def test_any_numbers_at_all_get_a_probability_and_finite_contributions(any_score
     row = np.resize(np.array(few), (1, width))
     assert 0.0 < any_scorer.probabilities(row)[0] < 1.0
     assert np.isfinite(any_scorer.contributions(row)).all()
+    within = any_scorer.score(row).within[0]
+    assert (np.diff(within) >= 0).all()
+    assert 0.0 < within[0] <= within[-1] <= 1.0
+
+
+def test_the_first_column_is_the_age_by_which_the_course_goes(
+    scorer: Scorer, history: Dataset, moments: list[int]
+) -> None:
+    which = open_leads(history.leads, moments[2])
+    rows = history.rows(scorer.builder, which, np.full(len(which), moments[2]))
+    ages = (moments[2] - history.leads.started_at[which]) / DAY
+    assert len(set(np.searchsorted(scorer.artifact.course.ages, ages, side="right"))) == 4
+    np.testing.assert_allclose(rows[:, 0], ages, atol=1e-9)
+
+
+def test_segments_of_a_row_decide_which_cutoff_counts(
+    made_scorer: Callable[..., Scorer], scorer: Scorer, rows: Floats
+) -> None:
+    text = scorer.artifact.definition_text.replace("  at_least: 0.3", "  at_least: 0.3\n  segments: email")
+    made = made_scorer(text, scorer.artifact.levels)
+    everybody, nobody = (replace(CUTOFF, probability=probability) for probability in (1e-12, 1.0))
+    names = levels_of_trait(made.builder.definition, made.builder.levels, "email")
+    each = tuple(everybody if number == 0 else None for number in range(len(names)))
+    segmented = Scorer(replace(made.artifact, decision=Segmented("email", names, each, nobody)))
+    numbers = segmented.segments(rows)
+    assert numbers is not None
+    assert set(numbers.tolist()) >= {0, 1}
+    old_enough = rows[:, 0] >= segmented.artifact.course.ages[0]
+    assert segmented.score(rows).is_pql.tolist() == ((numbers == 0) & old_enough).tolist()
+
+
+@pytest.mark.parametrize(("age", "called"), [(2.999, False), (3.0, True), (50.0, True), (np.nan, False)])
+def test_nobody_is_a_pql_before_the_first_age_of_learning(scorer: Scorer, age: float, called: bool) -> None:
+    everybody = Scorer(replace(scorer.artifact, decision=replace(CUTOFF, probability=1e-12)))
+    row = np.zeros((1, len(scorer.builder.columns)))
+    row[0, 0] = age
+    assert everybody.artifact.course.ages[0] == 3.0
+    assert everybody.score(row).is_pql.tolist() == [called]
+
+
+def test_without_segments_a_row_has_none(scorer: Scorer, rows: Floats) -> None:
+    assert scorer.segments(rows) is None
 
 
 def test_more_of_what_can_only_help_never_lowers_the_score(scorer: Scorer, rows: Floats) -> None:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, fisher_exact
+from scipy.stats import binomtest, fisher_exact, hypergeom
 from sklearn.metrics import roc_auc_score
 
 from features.rules import Flags
-from training.discover_evidence import Stage, exact_bounds, exact_interval, holm, measure, ranking, sharpness
+from training.discover_evidence import Stage, _drawn, exact_bounds, exact_interval, holm, measure, ranking, sharpness
 from training.evaluate import Interval
 
 
@@ -164,3 +164,25 @@ def test_leads_of_one_account_widen_the_ranking_s_interval() -> None:
 def test_half_as_often_is_as_sharp_as_twice_as_often() -> None:
     assert sharpness(Interval(2.0, 1.6, 2.5)) == 1.6
     assert sharpness(Interval(0.5, 0.4, 0.625)) == pytest.approx(1.6)
+
+
+# --- exact chances ----------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_the_chances_of_drawing_are_hypergeometric(draw: st.DataObject) -> None:
+    size = draw.draw(st.integers(1, 5_000))
+    good, drawn = draw.draw(st.integers(0, size)), draw.draw(st.integers(0, size))
+    first, chances = _drawn(size, good, drawn)
+    wanted = hypergeom.pmf(np.arange(first, first + len(chances)), size, good, drawn)
+    assert chances == pytest.approx(wanted, rel=1e-8, abs=1e-18)
+    assert wanted.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("good_sign", [True, False])
+def test_what_lies_out_of_reach_of_chance_has_a_p_of_none_on_either_side(good_sign: bool) -> None:
+    """Of 4,000 leads half convert: all that are flagged, or none of them."""
+    won = np.arange(4_000) % 2
+    part = stage(list(range(4_000)), [0] * 4_000, won.tolist())
+    flagged = (won == good_sign) & (np.arange(4_000) < 3_600)
+    assert measure(part, flagged).p < 1e-30

@@ -14,8 +14,9 @@ from features.columns import Column
 from features.definition import Measure
 from features.phrases import Phrase
 from features.windows import Floats, Ints
-from serving.scoring.scorecard import signed_log
-from training.fit import DEFAULTS, FitSettings, Fitted, fit, fit_scorecard, log_loss
+from serving.scoring.scorecard import Scorecard, signed_log
+from training.fit import DEFAULTS, KEPT, FitSettings, Fitted, Lessons, fit, log_loss
+from training.fit import fit_scorecard as fit_scorecard_of_lessons
 
 QUICK = FitSettings(max_rounds=60, patience=20)
 DIRECTIONS = (1, -1, 0, 1, -1)
@@ -51,13 +52,26 @@ def leads(n: int = 2_000, seed: int = 0) -> tuple[Floats, Ints]:
     return rows, converted
 
 
+def whole(rows: Floats, converted: Ints) -> Lessons:
+    return Lessons.whole(rows, converted, np.ones(len(rows)))
+
+
+def fit_scorecard(
+    rows: Floats, converted: Ints, weight: Floats, table: list[Column], ridge: float | None = None
+) -> Scorecard:
+    lessons = Lessons.whole(rows, converted, weight)
+    return (
+        fit_scorecard_of_lessons(lessons, table) if ridge is None else fit_scorecard_of_lessons(lessons, table, ridge)
+    )
+
+
 def blocks(n: int, k: int = 5) -> list[tuple[Ints, Ints]]:
     block = np.arange(n) * k // n
     return [(np.flatnonzero(block != b), np.flatnonzero(block == b)) for b in range(k)]
 
 
 def learn(rows: Floats, converted: Ints, table: list[Column] = TABLE, settings: FitSettings = QUICK) -> Fitted:
-    return fit(rows, converted, np.ones(len(rows)), table, blocks(len(rows)), settings)
+    return fit(whole(rows, converted), table, blocks(len(rows)), settings)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +91,7 @@ def test_more_of_a_column_moves_the_margin_only_in_its_direction(
 ) -> None:
     raised = row.copy()
     raised[place] += more
-    low, high = fitted.ranking.margins(np.stack([row, raised]))
+    low, high = fitted.both.margins(np.stack([row, raised]))
     assert DIRECTIONS[place] * (high - low) >= -1e-9 or DIRECTIONS[place] == 0
 
 
@@ -85,17 +99,17 @@ def test_more_of_a_column_moves_the_margin_only_in_its_direction(
 def test_the_scorecard_alone_keeps_to_its_directions(fitted: Fitted, row: Floats, place: int, more: float) -> None:
     raised = row.copy()
     raised[place] += more
-    low, high = fitted.ranking.scorecard.margins(np.stack([row, raised]))
+    low, high = fitted.scorecard.scorecard.margins(np.stack([row, raised]))
     assert DIRECTIONS[place] * (high - low) >= 0
 
 
 def test_a_column_that_works_against_its_direction_gets_no_points(fitted: Fitted) -> None:
-    assert fitted.ranking.scorecard.points[3] == 0.0
+    assert fitted.scorecard.scorecard.points[3] == 0.0
 
 
 def test_without_a_direction_the_data_decides() -> None:
     rows, converted = leads()
-    assert learn(rows, converted, FREE).ranking.scorecard.points[3] < -0.1
+    assert learn(rows, converted, FREE).scorecard.scorecard.points[3] < -0.1
 
 
 # --- the same again ---------------------------------------------------------------------------
@@ -103,19 +117,20 @@ def test_without_a_direction_the_data_decides() -> None:
 
 def test_same_input_and_seed_give_the_same_bytes(fitted: Fitted) -> None:
     again = learn(*leads())
-    assert again.ranking.booster.model_to_string() == fitted.ranking.booster.model_to_string()
-    assert again.out_of_fold.tobytes() == fitted.out_of_fold.tobytes()
+    assert again.both.booster.model_to_string() == fitted.both.booster.model_to_string()
+    assert again.both_unseen.tobytes() == fitted.both_unseen.tobytes()
+    assert again.scorecard_unseen.tobytes() == fitted.scorecard_unseen.tobytes()
 
 
 def test_another_seed_gives_other_trees(fitted: Fitted) -> None:
     other = learn(*leads(), settings=replace(QUICK, seed=8))
-    assert other.ranking.booster.model_to_string() != fitted.ranking.booster.model_to_string()
+    assert other.both.booster.model_to_string() != fitted.both.booster.model_to_string()
 
 
 def test_no_row_is_scored_with_regard_to_its_neighbours(fitted: Fitted) -> None:
     rows = leads()[0][:50]
-    alone = np.concatenate([fitted.ranking.margins(rows[i : i + 1]) for i in range(50)])
-    assert alone.tobytes() == fitted.ranking.margins(rows).tobytes()
+    alone = np.concatenate([fitted.both.margins(rows[i : i + 1]) for i in range(50)])
+    assert alone.tobytes() == fitted.both.margins(rows).tobytes()
 
 
 # --- the scorecard against other implementations ----------------------------------------------
@@ -183,7 +198,7 @@ def test_what_never_happened_is_taken_for_the_longest_time_seen() -> None:
 
 
 def test_the_booster_holds_as_many_trees_as_were_worth_having(fitted: Fitted) -> None:
-    assert fitted.ranking.booster.num_trees() == fitted.rounds == max(1, int(fitted.curve.argmin()))
+    assert fitted.both.booster.num_trees() == fitted.rounds == 1 + int(fitted.curve[1:].argmin())
 
 
 def test_trees_learn_what_a_line_cannot_say() -> None:
@@ -198,8 +213,17 @@ def test_trees_learn_what_a_line_cannot_say() -> None:
 def test_at_least_one_tree_is_kept_where_none_is_worth_having() -> None:
     rng = np.random.default_rng(1)
     fitted = learn(rng.poisson(3.0, (500, 5)).astype(np.float64), rng.integers(0, 2, 500), FREE)
-    assert fitted.rounds == max(1, int(fitted.curve.argmin()))
+    assert fitted.rounds == 1 + int(fitted.curve[1:].argmin())
     assert 1 <= fitted.rounds < len(fitted.curve) - 1
+
+
+@pytest.mark.parametrize("n", [30, 150])
+def test_where_no_leaf_could_be_wide_enough_one_tree_says_nothing(n: int) -> None:
+    rows, converted = leads(n)
+    fitted = learn(rows, converted, FREE)
+    assert fitted.rounds == fitted.both.booster.num_trees() == 1
+    np.testing.assert_array_equal(fitted.both.margins(rows), fitted.both.scorecard.margins(rows))
+    assert np.isfinite(fitted.both_unseen).all()
 
 
 def test_the_curve_begins_with_the_scorecard_alone() -> None:
@@ -213,11 +237,10 @@ def test_the_curve_begins_with_the_scorecard_alone() -> None:
 
 def test_leaves_are_wide_enough_to_be_no_accident(fitted: Fitted) -> None:
     counts = [
-        leaf
-        for tree in fitted.ranking.booster.dump_model()["tree_info"]
-        for leaf in leaf_counts(tree["tree_structure"])
+        leaf for tree in fitted.both.booster.dump_model()["tree_info"] for leaf in leaf_counts(tree["tree_structure"])
     ]
-    assert min(counts) >= DEFAULTS["min_data_in_leaf"] * DEFAULTS["bagging_fraction"] / 2
+    # LightGBM estimates how many rows a leaf will hold, by their second derivatives.
+    assert min(counts) >= 0.75 * DEFAULTS["min_data_in_leaf"]
 
 
 def leaf_counts(node: dict[str, object]) -> list[int]:
@@ -225,6 +248,49 @@ def leaf_counts(node: dict[str, object]) -> list[int]:
         return [int(str(node.get("leaf_count", 10**6)))]
     children = (node["left_child"], node["right_child"])
     return [count for child in children if isinstance(child, dict) for count in leaf_counts(child)]
+
+
+# --- most of the line, and the line alone -----------------------------------------------------
+
+
+def test_trees_begin_from_most_of_the_line(fitted: Fitted) -> None:
+    line, start = fitted.scorecard.scorecard, fitted.both.scorecard
+    np.testing.assert_array_equal(start.points, KEPT * line.points)
+    for name in ("center", "scale", "absent"):
+        np.testing.assert_array_equal(getattr(start, name), getattr(line, name))
+
+
+def test_what_trees_begin_from_is_right_on_average(fitted: Fitted) -> None:
+    rows, converted = leads()
+    assert expit(fitted.both.scorecard.margins(rows)).sum() == pytest.approx(converted.sum(), rel=1e-9)
+
+
+def test_trees_take_the_line_further(fitted: Fitted) -> None:
+    """What most of the line leaves unsaid is said by the trees: together they fit better than the line alone."""
+    rows, converted = leads()
+    losses = [log_loss(converted, one.margins(rows), np.ones(len(rows))) for one in (fitted.scorecard, fitted.both)]
+    assert losses[1] < losses[0]
+
+
+def test_the_line_alone_has_a_tree_that_says_nothing(fitted: Fitted) -> None:
+    rows = leads()[0]
+    assert fitted.scorecard.booster.num_trees() == 1
+    assert not np.asarray(fitted.scorecard.booster.predict(rows, raw_score=True)).any()
+    assert not np.asarray(fitted.scorecard.booster.predict(rows, pred_contrib=True)).any()
+    assert fitted.scorecard.margins(rows).tobytes() == fitted.scorecard.scorecard.margins(rows).tobytes()
+
+
+def test_the_line_alone_is_that_of_all_lessons(fitted: Fitted) -> None:
+    rows, converted = leads()
+    alone = fit_scorecard(rows, converted, np.ones(len(rows)), TABLE)
+    assert fitted.scorecard.scorecard.margins(rows).tobytes() == alone.margins(rows).tobytes()
+
+
+def test_the_lines_unseen_margins_are_those_of_a_line_without_the_block(fitted: Fitted) -> None:
+    rows, converted = leads()
+    learned, held = blocks(len(rows))[3]
+    card = fit_scorecard(rows[learned], converted[learned], np.ones(len(learned)), TABLE)
+    np.testing.assert_array_equal(fitted.scorecard_unseen[held], card.margins(rows[held]))
 
 
 # --- out of fold ------------------------------------------------------------------------------
@@ -238,8 +304,19 @@ def test_out_of_fold_margins_do_not_know_the_labels_of_their_own_block() -> None
     turned = converted.copy()
     turned[held] = np.random.default_rng(3).permutation(1 - converted[held])
     before, after = learn(rows, converted, settings=one_round), learn(rows, turned, settings=one_round)
-    assert before.out_of_fold[held].tobytes() == after.out_of_fold[held].tobytes()
-    assert (np.delete(before.out_of_fold, held) != np.delete(after.out_of_fold, held)).all()
+    pairs = [(before.both_unseen, after.both_unseen), (before.scorecard_unseen, after.scorecard_unseen)]
+    for one, other in pairs:
+        assert one[held].tobytes() == other[held].tobytes()
+        assert (np.delete(one, held) != np.delete(other, held)).all()
+
+
+def test_other_snapshots_of_an_account_are_scored_by_the_rankings_that_had_not_seen_it(fitted: Fitted) -> None:
+    rows = leads()[0]
+    block = np.arange(len(rows)) * 5 // len(rows)
+    for trees, unseen in ((True, fitted.both_unseen), (False, fitted.scorecard_unseen)):
+        np.testing.assert_allclose(fitted.unseen(rows, block, trees=trees), unseen, atol=1e-12)
+        turned = (block + 1) % 5
+        assert (fitted.unseen(rows, turned, trees=trees) != unseen).mean() > 0.9
 
 
 def test_out_of_fold_margins_rank_worse_than_those_of_a_model_that_has_seen_the_labels() -> None:
@@ -248,13 +325,13 @@ def test_out_of_fold_margins_rank_worse_than_those_of_a_model_that_has_seen_the_
     converted = rng.integers(0, 2, 200)
     fitted = learn(rows, converted, FREE)
     weight = np.ones(200)
-    assert log_loss(converted, fitted.out_of_fold, weight) > log_loss(converted, fitted.ranking.margins(rows), weight)
+    assert log_loss(converted, fitted.both_unseen, weight) > log_loss(converted, fitted.both.margins(rows), weight)
 
 
 def test_each_block_is_announced() -> None:
     said: list[str] = []
     rows, converted = leads(500)
-    fit(rows, converted, np.ones(500), TABLE, blocks(500, 3), replace(QUICK, max_rounds=1), said.append)
+    fit(whole(rows, converted), TABLE, blocks(500, 3), replace(QUICK, max_rounds=1), said.append)
     assert said == [f"held-out block {i} of 3" for i in (1, 2, 3)]
 
 

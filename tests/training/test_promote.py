@@ -45,12 +45,12 @@ def shifted(artifact: Artifact, by: float) -> Artifact:
 
 
 def shifted_version(trained: Trained, by: float) -> Trained:
-    probability = trained.predictions["probability"]
+    probability = trained.daily["probability"]
     odds = np.log(probability / (1 - probability)) + by
     return replace(
         trained,
         artifact=shifted(trained.artifact, by),
-        predictions=trained.predictions.assign(probability=1 / (1 + np.exp(-odds))),
+        daily=trained.daily.assign(probability=1 / (1 + np.exp(-odds))),
     )
 
 
@@ -140,7 +140,7 @@ def test_as_good_on_newer_data_replaces_the_champion(trained: Trained, history: 
     verdict = judged(trained, champion, history)
     assert verdict.promote
     assert "log loss +0.0000" in verdict.why
-    assert verdict.why.endswith("chance can explain the difference, and it learned from newer data.")
+    assert verdict.why.endswith("both score alike, and it learned from newer data.")
 
 
 def test_as_good_under_a_changed_definition_replaces_the_champion(trained: Trained, history: Dataset) -> None:

@@ -66,7 +66,7 @@ def test_the_artifact_is_written_as_its_three_files(written: Path, trained: Trai
 def test_predictions_read_back_as_they_were(written: Path, trained: Trained) -> None:
     found = predictions_of(written)
     for name in PREDICTION_COLUMNS:
-        here, there = pd.Series(found[name].to_list()), trained.predictions[name].reset_index(drop=True)
+        here, there = pd.Series(found[name].to_list()), trained.daily[name].reset_index(drop=True)
         # A figure that is no number is not equal to itself.
         assert ((here == there) | (here.isna() & there.isna())).all(), name
 
@@ -77,6 +77,7 @@ def test_predictions_have_the_promised_types(written: Path) -> None:
         "probability": pl.Float64, "converted": pl.Int64, "converted_in_days": pl.Float64, "is_pql": pl.Boolean,
         "segment": pl.String, "logistic": pl.Float64, "base_rate": pl.Float64, "points": pl.Float64, "rule": pl.Boolean,
         "later": pl.Float64, "later_days": pl.Float64, "is_nurture": pl.Boolean,
+        "at_age": pl.Boolean,
     }  # fmt: skip
 
 
@@ -167,8 +168,8 @@ def test_metrics_hold_all_that_the_predictions_say(written: Path, trained: Train
 
 
 def test_figures_have_names_that_a_registry_takes(trained: Trained) -> None:
-    predictions = trained.predictions.assign(segment="<strange/ name>", rule=True, points=1.0)
-    names = record.figures(replace(trained, predictions=predictions))
+    predictions = trained.daily.assign(segment="<strange/ name>", rule=True, points=1.0)
+    names = record.figures(replace(trained, daily=predictions))
     assert [name for name in names if not re.fullmatch(r"[\w.-]+", name)] == []
     assert "segment_1_observed_to_expected" in names
 

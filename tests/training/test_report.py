@@ -86,7 +86,7 @@ KNOWN: dict[int, tuple[object, Evidence]] = {}
 
 def _evidence(trained: Trained) -> Evidence:
     """The evidence of each table of predictions found once; the table is kept so that its number stays its own."""
-    table = trained.predictions
+    table = trained.daily
     if id(table) not in KNOWN:
         KNOWN[id(table)] = table, evidence.evidence(table, pd.Timestamp(trained.artifact.training["data_until"]))
     return KNOWN[id(table)][1]
@@ -150,11 +150,11 @@ def test_hostile_words_stay_words(trained: Trained, history: Dataset) -> None:
 @pytest.mark.usefixtures("words_only")
 def test_no_cutoff_is_said_first_and_why(trained: Trained, history: Dataset) -> None:
     decision = NoCutoff(0.3, 0.9, "of the 30 highest-scored leads only 5 converted.")
-    predictions = trained.predictions.assign(is_pql=False)
+    predictions = trained.daily.assign(is_pql=False)
     without = replace(
         trained,
         artifact=replace(trained.artifact, decision=decision),
-        predictions=predictions,
+        daily=predictions,
         promise=evaluate.promise(predictions, decision),
     )
     page = render(without, history, None, "Promoted.")
@@ -208,16 +208,16 @@ def test_what_became_of_the_leads_adds_up(page: str, history: Dataset) -> None:
 
 @pytest.mark.parametrize("flagged", [True, False], ids=["all PQL", "none PQL"])
 def test_pictures_hold_for_the_extremes(trained: Trained, history: Dataset, *, flagged: bool) -> None:
-    predictions = trained.predictions.assign(is_pql=flagged)
+    predictions = trained.daily.assign(is_pql=flagged)
     promise = evaluate.promise(predictions, trained.artifact.decision)
-    page = render(replace(trained, predictions=predictions, promise=promise), history, None, WHY)
+    page = render(replace(trained, daily=predictions, promise=promise), history, None, WHY)
     assert "nan" not in text_of_page(page).lower().split()
 
 
 def test_pictures_hold_for_a_handful_of_leads(trained: Trained, history: Dataset) -> None:
-    won = trained.predictions["converted"].to_numpy()
+    won = trained.daily["converted"].to_numpy()
     few = np.concatenate([np.flatnonzero(won == 1)[:2], np.flatnonzero(won == 0)[:6]])
-    some = trained.predictions.iloc[np.sort(few)].reset_index(drop=True)
+    some = trained.daily.iloc[np.sort(few)].reset_index(drop=True)
     curve = reliability_of(some)
     assert (np.diff(curve.observed) >= 0).all()
     assert 0 <= curve.inside <= 1
@@ -229,9 +229,9 @@ def test_pictures_hold_for_a_handful_of_leads(trained: Trained, history: Dataset
 
 def test_the_reliability_band_holds_a_score_that_is_right(trained: Trained) -> None:
     rng = np.random.default_rng(3)
-    p = trained.predictions["probability"].to_numpy()
-    right = trained.predictions.assign(converted=(rng.random(len(p)) < p).astype(int))
-    wrong = trained.predictions.assign(converted=(rng.random(len(p)) < p**2).astype(int))
+    p = trained.daily["probability"].to_numpy()
+    right = trained.daily.assign(converted=(rng.random(len(p)) < p).astype(int))
+    wrong = trained.daily.assign(converted=(rng.random(len(p)) < p**2).astype(int))
     assert reliability_of(right).inside > 0.6
     assert reliability_of(wrong).inside < 0.5
 
@@ -250,7 +250,7 @@ def test_the_caught_and_the_promised_stand_beside_the_precision(page: str, train
 
 
 def test_the_curve_goes_through_the_cutoff_that_was_chosen(trained: Trained, history: Dataset) -> None:
-    flags = precision_curve(trained.predictions, history.definition.cutoff.confidence)
+    flags = precision_curve(trained.daily, history.definition.cutoff.confidence)
     kept = trained.promise
     assert kept.precision is not None
     assert np.interp(kept.leads, flags.flagged, flags.precision) == pytest.approx(kept.precision.value, abs=0.05)
@@ -321,7 +321,7 @@ def test_a_picture_of_next_to_nothing_is_still_a_picture(draw: Callable[[], str]
 
 @pytest.mark.parametrize("won", [0, 1], ids=["none converted", "all converted"])
 def test_curves_hold_where_all_came_out_the_same(trained: Trained, history: Dataset, won: int) -> None:
-    same = trained.predictions.head(5).assign(converted=won)
+    same = trained.daily.head(5).assign(converted=won)
     promise = evaluate.promise(same.assign(is_pql=True), trained.artifact.decision)
     assert figures_flags.cutoff(precision_curve(same, history.definition.cutoff.confidence), promise).startswith("<svg")
     assert figures_calibration.reliability(reliability_of(same)).startswith("<svg")
@@ -330,9 +330,9 @@ def test_curves_hold_where_all_came_out_the_same(trained: Trained, history: Data
 def test_a_day_on_which_all_came_out_the_same_has_no_ranking_and_does_no_harm(
     trained: Trained, history: Dataset
 ) -> None:
-    table = trained.predictions
+    table = trained.daily
     flat = table.assign(converted=table["converted"].where(table["trial_day"] != 10, 0))
-    assert "<svg" in render(replace(trained, predictions=flat), history, None, WHY)
+    assert "<svg" in render(replace(trained, daily=flat), history, None, WHY)
 
 
 def test_pictures_need_no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +464,7 @@ def test_the_section_on_the_cutoff_says_which_limit_binds_and_until_when(trained
     words = text_of_page(render(decided(trained, bound, evaluate.Interval(0.5, 0.4, 0.6)), history, None, WHY))
     assert "The strictest limit sets the cutoff, and here that is what sales can take." in words
     assert "What sales can take (binds)" in words
-    assert "Expect about 13.0 new PQLs a week." in words
+    assert "Expect about 13 new PQLs a week." in words
     assert "The evidence counts until 2026-05-01" in words
 
 
@@ -501,6 +501,7 @@ def test_segments_are_told_with_their_own_cutoffs_or_the_overall_one(trained: Tr
     assert "ads 0.300 400 44% (90% sure) 0 - -" in words
     assert "the overall cutoff - - 0 - -" in words
     assert "web none - - 0 - -" in words
+    assert "new PQLs a week" not in words
     assert "<script" not in page
 
 
@@ -568,8 +569,8 @@ def test_a_picture_of_extremes_is_still_a_picture(draw: Callable[[], str]) -> No
 
 @pytest.mark.usefixtures("words_only")
 def test_where_trials_are_scored_once_nothing_is_compared_by_day(trained: Trained, history: Dataset) -> None:
-    table = trained.predictions
-    once = replace(trained, predictions=table[table["trial_day"] == 7].reset_index(drop=True))
+    table = trained.daily
+    once = replace(trained, daily=table[table["trial_day"] == 7].reset_index(drop=True))
     words = text_of_page(render(once, history, None, WHY))
     assert "Trials are scored once, 7 days after they began" in words
     assert "right on average and wrong for some" not in words
@@ -578,7 +579,7 @@ def test_where_trials_are_scored_once_nothing_is_compared_by_day(trained: Traine
 @pytest.mark.usefixtures("words_only")
 @pytest.mark.parametrize("won", [0, 1], ids=["none converted", "all converted"])
 def test_a_page_holds_where_all_came_out_the_same(trained: Trained, history: Dataset, won: int) -> None:
-    same = trained.predictions.assign(converted=won)
-    page = render(replace(trained, predictions=same), history, None, WHY)
+    same = trained.daily.assign(converted=won)
+    page = render(replace(trained, daily=same), history, None, WHY)
     assert "nan" not in text_of_page(page).lower().split()
     assert "cannot be tested" in page

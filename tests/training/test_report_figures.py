@@ -38,7 +38,7 @@ FORMS = (
     report_words.signed, report_words.points, "{:.4f}".format,
 )  # fmt: skip
 MORE = """
-cutoff: {policy: capacity, leads_per_week: 12, at_least: 0.2, segments: email}
+cutoff: {policy: capacity, leads_per_week: 12, at_least: 0.12, segments: email}
 
 rules:
   - {name: busy team, all: [{signal: teammates_joined, at_least: 1}, {signal: pricing_views, at_least: 1}]}
@@ -103,7 +103,7 @@ def written(
     trained, page = trained_twice[request.param]
     folder = tmp_path_factory.mktemp("out")
     trained.artifact.save(folder / "artifact")
-    record.write_predictions(trained.predictions, folder)
+    record.write_predictions(trained.daily, folder)
     figures = {name: value if np.isfinite(value) else None for name, value in record.figures(trained).items()}
     (folder / "metrics.json").write_text(json.dumps(figures), encoding="utf-8")
     return folder, Page(page)
@@ -123,10 +123,11 @@ def again(written: tuple[Path, Page]) -> tuple[dict[str, float], dict[str, float
 
 
 def anew(table: pd.DataFrame, artifact: Artifact) -> Iterator[tuple[str, float]]:
-    yield from headline(table)
-    yield from calibration(table)
+    judged = table[table["at_age"]].reset_index(drop=True)
+    yield from headline(judged)
+    yield from calibration(judged)
     yield from flags(table)
-    yield from by_part(table)
+    yield from by_part(judged, table)
     yield from rivals(table)
     yield from afterwards(table, pd.Timestamp(artifact.training["data_until"]))
     yield from decided(artifact)
@@ -196,10 +197,10 @@ def flags(table: pd.DataFrame) -> Iterator[tuple[str, float]]:
     yield "pql_buying", float((days <= 1).mean())
 
 
-def by_part(table: pd.DataFrame) -> Iterator[tuple[str, float]]:
+def by_part(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, float]]:
     pqls = first(table, table["is_pql"])
-    named = [(f"day_{day:g}", rows) for day, rows in table.groupby("trial_day")]
-    for place, (name, rows) in enumerate(table.dropna(subset="segment").groupby("segment"), 1):
+    named = [(f"day_{day:g}", rows) for day, rows in judged.groupby("trial_day")]
+    for place, (name, rows) in enumerate(judged.dropna(subset="segment").groupby("segment"), 1):
         named.append((f"segment_{place}", rows))
         mine = pqls[pqls["segment"] == name]
         yield from (
@@ -265,9 +266,9 @@ def afterwards(table: pd.DataFrame, until: pd.Timestamp) -> Iterator[tuple[str, 
 def decided(artifact: Artifact) -> Iterator[tuple[str, float]]:
     decision = artifact.decision
     whole = overall(decision)
-    assert isinstance(whole, Cutoff)
-    named: list[tuple[str, Cutoff | Line]] = [("cutoff", whole)]
-    named += [(f"cutoff_by_{line.name}", line) for line in whole.lines]
+    named: list[tuple[str, Cutoff | Line]] = []
+    if isinstance(whole, Cutoff):
+        named += [("cutoff", whole), *((f"cutoff_by_{line.name}", line) for line in whole.lines)]
     own = decision.each if isinstance(decision, Segmented) else ()
     named += [(f"cutoff_segment_{i}", one) for i, one in enumerate(own, 1) if isinstance(one, Cutoff)]
     for key, one in named:
@@ -279,10 +280,10 @@ def decided(artifact: Artifact) -> Iterator[tuple[str, float]]:
 
 def ends(table: pd.DataFrame, artifact: Artifact) -> Iterator[tuple[str, float]]:
     """The ends of intervals, from the same resampled accounts: chance has no other means."""
-    seed = Settings().fit.seed
-    found = evaluate.evaluate(table, seed)
+    seed, judged = Settings().fit.seed, table[table["at_age"]].reset_index(drop=True)
+    found = evaluate.evaluate(judged, seed)
     found |= {
-        f"log_loss_minus_{way}": evaluate.compare(table, "probability", way, evaluate.log_loss, seed)
+        f"log_loss_minus_{way}": evaluate.compare(judged, "probability", way, evaluate.log_loss, seed)
         for way in ("logistic", "base_rate")
     }
     precision = evaluate.promise(table, artifact.decision).precision
@@ -341,7 +342,7 @@ def _number(value: float | None) -> float:
 
 CONSTANTS = (
     r"95% interval|100 PQLs|90 of 100|20%, then 20 of 100|about 90%|a coin: 50%|best (5|10|20)%|contains? [01]\b|\b1 is right|"
-    r"of 20 parts|at least (20|30)%|90% confidence|95 of 100|\((90|95|98)% sure\)| (3|7|10) (?= +to )"
+    r"of 20 parts|at least (12|20|30)%|9[05]% confidence|95 of 100|\((90|95|98)% sure\)| ([3-9]|1[0-3]) (?= +to )|counts until [0-9-]+"
 )
 
 

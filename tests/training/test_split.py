@@ -9,7 +9,7 @@ from features.durations import DAY
 from features.errors import NotEnoughData, Refusal
 from features.windows import Ints
 from training.snapshots import Snapshots
-from training.split import MIN_CLASS, Split, counts, folds, split
+from training.split import MIN_JUDGED, MIN_LEARNED, Split, counts, folds, split
 
 START = 1_700_000_000_000_000
 HORIZON = 20 * DAY
@@ -158,7 +158,7 @@ def test_no_snapshot_at_all_is_refused_with_what_to_do() -> None:
 @pytest.mark.parametrize(("share", "found"), [(0.0, "0 conversions"), (1.0, r"(\d+) mature leads with \1 conversions")])
 def test_one_outcome_only_is_refused_with_what_to_do(share: float, found: str) -> None:
     with pytest.raises(
-        NotEnoughData, match=rf"training part.*{found}.*at least {MIN_CLASS} .*Wait .*shorten .*move --test-from"
+        NotEnoughData, match=rf"training part.*{found}.*at least {MIN_LEARNED} .*Wait .*shorten .*move --test-from"
     ):
         split(random_table(1, 1_000, 1.0, share))
 
@@ -171,15 +171,18 @@ def with_conversions(older: int, newer: int) -> Snapshots:
 
 
 @pytest.mark.parametrize(
-    ("older", "newer", "part"), [(MIN_CLASS - 1, 50, "training part"), (50, MIN_CLASS - 1, "test part")]
+    ("older", "newer", "part"), [(MIN_LEARNED - 1, 50, "training part"), (50, MIN_JUDGED - 1, "test part")]
 )
 def test_too_few_conversions_are_refused_by_the_name_of_the_part(older: int, newer: int, part: str) -> None:
-    with pytest.raises(NotEnoughData, match=rf"^{part} \(tested from .*{MIN_CLASS - 1} conversions"):
+    with pytest.raises(
+        NotEnoughData,
+        match=rf"^{part} \(tested from .*{min(older, newer)} conversions; at least {min(older, newer) + 1} ",
+    ):
         split(with_conversions(older, newer), START + 200 * DAY)
 
 
 def test_just_enough_conversions_are_not_refused() -> None:
-    assert len(split(with_conversions(MIN_CLASS, MIN_CLASS), START + 200 * DAY).test) == 400
+    assert len(split(with_conversions(MIN_LEARNED, MIN_JUDGED), START + 200 * DAY).test) == 400
 
 
 @pytest.mark.parametrize(("day", "part"), [(-1, "training part"), (500, "test part")])
@@ -244,3 +247,24 @@ def test_conversions_of_one_account_only_are_refused() -> None:
     table = table_of(START + np.arange(n) * DAY, np.arange(n), converted)
     with pytest.raises(NotEnoughData, match=r"in two blocks of time: 100 mature leads with 1 conversions.*Wait"):
         folds(table, np.arange(len(table)))
+
+
+def test_outcomes_as_far_as_they_had_been_seen_decide_how_many_blocks_there_are() -> None:
+    """A conversion that was not known when learning stopped looking is none."""
+    n = 100
+    late = np.isin(np.arange(n), [5, 25, 45, 65, 85]).astype(np.int64)
+    table = table_of(START + np.arange(n) * DAY, np.arange(n), late, ages=(3,))
+    rows = np.arange(n)
+    assert len(folds(table, rows)) == 5
+    assert len(folds(table, rows, converted=np.where(rows > 70, 0, late))) == 2
+    only_old = np.where(rows > 20, 0, late)
+    with pytest.raises(NotEnoughData, match="in two blocks of time"):
+        folds(table, rows, converted=only_old)
+
+
+def test_outcomes_given_are_those_of_the_rows_in_their_order() -> None:
+    table = random_table(1, 500, 1.0, 0.3)
+    rows = np.random.default_rng(1).permutation(len(table))[:600]
+    plain = folds(table, rows)
+    given = folds(table, rows, converted=table.converted[rows])
+    assert [[part.tolist() for part in fold] for fold in plain] == [[part.tolist() for part in fold] for fold in given]

@@ -8,7 +8,8 @@ import pytest
 
 from serving.scoring.decision import Cutoff, Decision, Line, NoCutoff, Segmented
 from training.evaluate import Interval, Promise
-from training.words import cutoff_lines
+from training.leaks import Leak
+from training.words import cutoff_lines, leak_lines
 
 PRECISION = Cutoff(0.254, 0.3, 0.9, 900, 300, 0.31, "2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z", 12.34)
 CAPACITY = replace(PRECISION, at_least=None, policy="capacity", binds="capacity")
@@ -37,9 +38,9 @@ BOTH = (line("promise", 0.2), line("capacity", 0.254), line("value", 0.05))
         (replace(VALUE, leads_per_week=None), "0.254: 300 of 900 held-out ones converted, at least 31% with 90% confidence"),
         (replace(PRECISION, lines=BOTH[:1]), f"0.254: {PROMISED}"),
         (replace(PRECISION, lines=BOTH, binds="capacity"),
-         f"0.254: {PROMISED}; the promise 0.200, capacity 0.254, value 0.050: capacity binds"),
+         f"0.254: {PROMISED}; the promise from 0.200 on, capacity from 0.254 on, value from 0.050 on: capacity binds"),
         (replace(PRECISION, expires="2026-04-30T00:00:00Z"),
-         f"0.254: {PROMISED}; its evidence counts until 2026-04-30T00:00:00Z"),
+         f"0.254: {PROMISED}; its evidence counts until 2026-04-30"),
     ],
 )  # fmt: skip
 def test_a_cutoff_is_told_with_what_it_means(decision: Decision, said: str) -> None:
@@ -69,3 +70,15 @@ def test_each_segment_has_a_line() -> None:
 def test_later_trials_are_told_where_only_a_segment_has_a_cutoff() -> None:
     assert cutoff_lines(Segmented("plan", ("pro",), (PRECISION,), NONE), KEPT)[-1] == LATER
     assert cutoff_lines(Segmented("plan", ("pro",), (None,), NONE), KEPT)[-1] != LATER
+
+
+def test_what_told_the_outcome_is_named_with_its_reason() -> None:
+    leaks = [
+        Leak("bills", "consequence", "half of them came after", {}),
+        Leak("plan", "value", "it tells", {}, trusted=True),
+    ]
+    assert leak_lines(leaks) == [
+        "Left out bills: half of them came after.",
+        "Mind     plan: it tells (kept, because the definition trusts it).",
+    ]
+    assert leak_lines([]) == []

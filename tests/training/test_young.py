@@ -1,0 +1,210 @@
+"""Who is in the middle of the horizon when learning stops looking, and that they teach without bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+
+from features.columns import Column
+from features.definition import Measure
+from features.durations import DAY
+from features.errors import Refusal
+from features.leads import NEVER, Leads
+from features.phrases import Phrase
+from features.windows import Floats, Ints
+from training.fit import Lessons, fit_scorecard
+from training.labels import labels
+from training.snapshots import Snapshots
+from training.split import split
+from training.watched import Watched, known_until, lessons, watched, young
+
+START = 1_700_000_000_000_000
+HORIZON = 30.0
+RIDGE = 10.0
+COLUMNS = [
+    Column(f"c{place}", f"s{place}", "lead", 0, "events", "", Phrase.parse("{value}"), Measure(how="count"))
+    for place in range(3)
+]
+
+
+def leads_of(started: Ints, converted: Ints, accounts: Ints | None = None) -> Leads:
+    n = len(started)
+    never = np.full(n, NEVER)
+    own = np.arange(n) if accounts is None else accounts
+    return Leads([f"u{i}" for i in range(n)], [None] * n, own, started, never, never, converted, {})
+
+
+def table_of(leads: Leads, ages: tuple[int, ...] = (3, 7)) -> Snapshots:
+    """Every lead that has not converted yet, at every age; the labels are those that are known in the end."""
+    which = np.repeat(np.arange(len(leads)), len(ages))
+    as_of = leads.started_at[which] + np.tile(np.array(ages, np.int64), len(leads)) * DAY
+    keep = np.flatnonzero(leads.converted_at[which] >= as_of)
+    keep = keep[np.argsort(as_of[keep], kind="stable")]
+    which, as_of = which[keep], as_of[keep]
+    horizon = round(HORIZON * DAY)
+    won = labels(leads, which, as_of, horizon, NEVER).astype(np.int64)
+    weight = np.full(len(which), 1 / len(ages))
+    return Snapshots(which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, won, weight)
+
+
+# --- a world with a known truth ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class World:
+    """Snapshots at the age of 3 days whose true log-odds by the horizon are known, seen until 90 days after the first.
+
+    The odds are proportional: by day d they are those by the horizon times (d / horizon) ** 1.2.
+    """
+
+    rows: Floats
+    table: Snapshots
+    leads: Leads
+    odds: Floats
+    until: int
+
+    def seen(self) -> Watched:
+        return watched(self.rows, self.table, self.leads, np.arange(len(self.table)), self.until)
+
+
+def simulated(seed: int, n: int = 2_500) -> World:
+    rng = np.random.default_rng(seed)
+    rows = rng.poisson(rng.gamma(0.7, 4.0, (n, 3))).astype(np.float64)
+    odds = 0.9 * np.log1p(rows[:, 0]) - 0.7 * np.log1p(rows[:, 1]) - 1.6
+    started = START + np.sort(rng.integers(0, 87 * DAY, n))
+    days = HORIZON * np.exp((logit(rng.random(n)) - odds) / 1.2)
+    converted = started + 3 * DAY + (np.minimum(days, 1e6) * DAY).astype(np.int64)
+    leads = leads_of(started, converted)
+    table = table_of(leads, (3,))
+    return World(rows, table, leads, odds, START + 90 * DAY)
+
+
+def learned(seen: Watched, begin: float = 0.0, end: float = HORIZON) -> tuple[Lessons, Ints]:
+    return lessons(seen, begin, end, COLUMNS, RIDGE)
+
+
+# --- who is young -----------------------------------------------------------------------------
+
+
+def random_table(seed: int, n: int, per_account: float, share: float = 0.3) -> Snapshots:
+    """Leads of a year; large accounts send leads all the time, small ones within a month."""
+    rng = np.random.default_rng(seed)
+    accounts = max(1, round(n / per_account))
+    founded, account = rng.integers(0, 330 * DAY, accounts), rng.integers(0, accounts, n)
+    within = (360 if per_account > 10 else 30) * DAY
+    started = START + (founded[account] + rng.integers(0, within, n)) % (360 * DAY)
+    took = np.where(rng.random(n) < share, rng.integers(8 * DAY, 37 * DAY, n), 0)
+    return table_of(leads_of(started, np.where(took > 0, started + took, NEVER), account))
+
+
+tables = st.builds(
+    random_table,
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([300, 1_500, 8_000]),
+    st.sampled_from([0.5, 1.5, 4.0, 60.0]),
+)
+
+
+@settings(max_examples=40)
+@given(tables)
+def test_the_young_are_who_began_before_the_moment_and_whose_horizon_ends_after_it(table: Snapshots) -> None:
+    try:
+        parts = split(table)
+    except Refusal:
+        assume(False)
+    until = known_until(table, parts)
+    newer = [] if parts.cutoff is None else parts.cutoff.tolist()
+    kept_apart = set(table.account[[*newer, *parts.test]].tolist()) if parts.accounts_apart else set()
+    plain = [
+        number
+        for number in range(len(table))
+        if max(table.started_at[number], table.as_of[number]) < until < table.label_end[number]
+        and int(table.account[number]) not in kept_apart
+    ]
+    assert young(table, parts).tolist() == plain
+
+
+def test_all_kinds_of_splits_are_met() -> None:
+    kinds = set()
+    for n, per_account in ((300, 1.5), (8_000, 1.5), (8_000, 60.0)):
+        table = random_table(1, n, per_account)
+        parts = split(table)
+        assert len(young(table, parts)) > 5
+        kinds.add((parts.cutoff is None, parts.accounts_apart))
+    assert kinds == {(True, True), (False, True), (True, False)}
+
+
+@settings(max_examples=20)
+@given(tables)
+def test_learning_stops_looking_when_the_next_part_begins(table: Snapshots) -> None:
+    try:
+        parts = split(table)
+    except Refusal:
+        assume(False)
+    until = known_until(table, parts)
+    assert table.label_end[parts.fit].max() <= until
+    following = parts.test if parts.cutoff is None else parts.cutoff
+    assert until <= table.started_at[following].min()
+    assert not np.isin(young(table, parts), np.concatenate([parts.learned, parts.test])).any()
+
+
+# --- without bias -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How far predictions lie from the truth: their sum over that of the truth, and the excess log loss in thousandths."""
+
+    ratio: float
+    excess: float
+
+
+def judge(lesson: Lessons, world: World) -> Judged:
+    odds = fit_scorecard(lesson, COLUMNS, 3.0).margins(world.rows)
+    chance = expit(world.odds)
+    losses = np.logaddexp(0, odds) - np.logaddexp(0, world.odds) - chance * (odds - world.odds)
+    return Judged(float(expit(odds).sum() / chance.sum()), 1e3 * float(losses.mean()))
+
+
+@pytest.fixture(scope="module")
+def ways() -> dict[str, list[Judged]]:
+    """Worlds watched for 50 days, so that most trials are young: learned with them, without them, and as if they lost."""
+    found: dict[str, list[Judged]] = {"with": [], "without": [], "blind": []}
+    for seed in range(12):
+        world = replace(simulated(100 + seed, 1_200), until=START + 60 * DAY)
+        before = world.table.take(np.flatnonzero(world.table.as_of < world.until))
+        seen = watched(world.rows, before, world.leads, np.arange(len(before)), world.until)
+        whole = seen.take(np.flatnonzero(seen.seen >= HORIZON))
+        won = (seen.took < HORIZON).astype(np.int64)
+        lesson = {
+            "with": learned(seen)[0],
+            "without": learned(whole)[0],
+            "blind": Lessons.whole(seen.rows, won, seen.weight),
+        }
+        for way, one in lesson.items():
+            found[way].append(judge(one, world))
+    return found
+
+
+def mean_ratio(ways: dict[str, list[Judged]], way: str) -> float:
+    return float(np.mean([one.ratio for one in ways[way]]))
+
+
+def test_counting_the_young_as_lost_would_make_all_probabilities_too_low(ways: dict[str, list[Judged]]) -> None:
+    assert mean_ratio(ways, "blind") < 0.8
+
+
+def test_learning_from_the_young_is_right_on_average(ways: dict[str, list[Judged]]) -> None:
+    assert mean_ratio(ways, "with") == pytest.approx(1.0, abs=0.05)
+    assert mean_ratio(ways, "with") == pytest.approx(mean_ratio(ways, "without"), abs=0.05)
+
+
+def test_learning_from_the_young_comes_closer_to_the_truth_than_dropping_them(ways: dict[str, list[Judged]]) -> None:
+    with_them, without, blind = (np.array([one.excess for one in ways[way]]) for way in ("with", "without", "blind"))
+    assert with_them.mean() < without.mean()
+    assert with_them.mean() < 0.5 * blind.mean()
