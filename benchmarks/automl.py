@@ -50,7 +50,7 @@ def _peer(found: Judged, seconds: float) -> dict[str, object]:
         np.savez(table, rows=found.rows[fit], converted=found.trained.table.converted[fit], later=found.later)
         command = [str(PEER), str(ROOT / "benchmarks" / "automl_peer.py"), str(table), str(seconds)]
         quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet)  # noqa: S603 - our own command
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet, cwd=folder)  # noqa: S603 - our own command
     told: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
     return told
 

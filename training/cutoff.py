@@ -17,7 +17,7 @@ from features.policies import CutoffPolicy
 from features.times import text_of
 from features.windows import Floats, Ints
 from serving.scoring.decision import Cutoff, Decision, Line, LineName, NoCutoff, Segmented
-from training.certify import Floor, Shortfall, Tried, certify, too_few
+from training.certify import Floor, Shortfall, Tried, certify, leads_to_carry, too_few
 from training.first_flags import FirstFlags, first_flag_rows, lower_bound
 from training.snapshots import Snapshots
 
@@ -77,27 +77,25 @@ def _segmented(
 ) -> Segmented:
     """Return a decision for each segment that can carry one, and one for all others together.
 
-    They share the chance of being wrong. Which are tested depends on how many leads they have, and how many convert, which
-    only turns cutoffs into refusals (see `training.certify.too_few`).
+    They share the chance of being wrong. How many share it depends on how many leads the segments have, and not on who
+    converted: a count that outcomes decide would be smallest just where luck opened a gate.
     """
     policy = asked.policy
+    floor = None if policy.at_least is None else Floor(policy.at_least, policy.confidence)
     rows = [np.flatnonzero(segments == number) for number in range(len(names))]
-    own = [_carries(probabilities[mine], table.take(mine), policy) for mine in rows]
+    seen = [FirstFlags.of(probabilities[mine], table.take(mine)) for mine in rows]
+    large = [len(one) >= (leads_to_carry(floor) if floor else 1) for one in seen]
+    own = [
+        enough and (floor is None or too_few(len(one), one.won, floor) is None)
+        for enough, one in zip(large, seen, strict=True)
+    ]
     rest = np.flatnonzero(~np.isin(segments, np.flatnonzero(own)))
-    confidence = 1 - (1 - policy.confidence) / (sum(own) + bool(len(rest)))
+    confidence = 1 - (1 - policy.confidence) / (sum(large) + 1)
     each = tuple(
         asked.decide(probabilities[mine], table.take(mine), confidence) if carries else None
         for mine, carries in zip(rows, own, strict=True)
     )
-    return Segmented(
-        policy.segments or "", names, each, asked.decide(probabilities[rest], table.take(rest), confidence)
-    )
-
-
-def _carries(probabilities: Floats, table: Snapshots, policy: CutoffPolicy) -> bool:
-    seen = FirstFlags.of(probabilities, table)
-    floor = None if policy.at_least is None else Floor(policy.at_least, policy.confidence)
-    return bool(len(seen)) and (floor is None or too_few(len(seen), seen.won, floor) is None)
+    return Segmented(policy.segments or "", names, each, asked.decide(probabilities[rest], table.take(rest), confidence))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A model learns at a few ages; it is asked on any day. A lead that is looked at daily has more chances to cross a cutoff
 than one that is looked at three times, and first crosses it with less to show: counted at the ages of learning alone, the
-demo product's PQLs would look some three points better than they are.
+demo product's PQLs would look two to three points better than they are.
 """
 
 from __future__ import annotations

@@ -128,7 +128,10 @@ def folds(table: Snapshots, rows: Ints, k: int = 5, converted: Ints | None = Non
         if _both_classes(outcomes, block, blocks):
             return [(np.flatnonzero(block != b), np.flatnonzero(block == b)) for b in range(blocks)]
     trials, won = counts(table, rows)
-    raise NotEnoughData.conversions("training part, in two blocks of time", trials, won, MIN_LEARNED)
+    raise NotEnoughData(
+        f"training part: {trials} mature leads with {won} conversions, but not some of either outcome in each half of the time. "
+        "Wait for more history, shorten the horizon, or move --test-from."
+    )
 
 
 def _both_classes(converted: Ints, block: Ints, blocks: int) -> bool:

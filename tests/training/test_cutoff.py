@@ -388,14 +388,14 @@ def test_each_segment_with_evidence_enough_is_decided_on_its_own() -> None:
     assert isinstance(found.overall, NoCutoff)  # nobody is left over
     for number, own in enumerate(found.each):
         mine = np.flatnonzero(segment == number)
-        half = SEGMENTS.model_copy(update={"confidence": 0.95})
-        assert own == choose_cutoff(scores[mine], table.take(mine), half)
+        third = SEGMENTS.model_copy(update={"confidence": 1 - 0.1 / 3})  # two segments, and whoever is left over
+        assert own == choose_cutoff(scores[mine], table.take(mine), third)
 
 
 def test_the_segments_tested_share_the_chance_of_being_wrong() -> None:
     scores, table, segment = in_segments(0.9, 0.9, 0.9, 0.9)
     found = segmented(choose_cutoff(scores, table, SEGMENTS, segment, "abcd"))
-    assert [cutoff_of(own).confidence for own in found.each if own] == [pytest.approx(0.975)] * 4
+    assert [cutoff_of(own).confidence for own in found.each if own] == [pytest.approx(0.98)] * 4
 
 
 def test_a_segment_too_small_to_carry_a_promise_is_decided_with_all_that_have_none() -> None:

@@ -245,7 +245,7 @@ def test_conversions_of_one_account_only_are_refused() -> None:
     n = 100
     converted = (np.arange(n) == 5).astype(np.int64)
     table = table_of(START + np.arange(n) * DAY, np.arange(n), converted)
-    with pytest.raises(NotEnoughData, match=r"in two blocks of time: 100 mature leads with 1 conversions.*Wait"):
+    with pytest.raises(NotEnoughData, match=r"100 mature leads with 1 conversions, but not some of either outcome in each half.*Wait"):
         folds(table, np.arange(len(table)))
 
 
@@ -258,7 +258,7 @@ def test_outcomes_as_far_as_they_had_been_seen_decide_how_many_blocks_there_are(
     assert len(folds(table, rows)) == 5
     assert len(folds(table, rows, converted=np.where(rows > 70, 0, late))) == 2
     only_old = np.where(rows > 20, 0, late)
-    with pytest.raises(NotEnoughData, match="in two blocks of time"):
+    with pytest.raises(NotEnoughData, match="in each half of the time"):
         folds(table, rows, converted=only_old)
 
 
