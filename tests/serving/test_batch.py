@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from polars.testing import assert_frame_equal
 
 from features import roster
 from features.dataset import Dataset
+from features.durations import DAY
 from features.errors import InvalidInput
 from features.leads import NEVER, open_leads
 from features.sources import files
 from features.times import micros, moment_of
-from serving.batch import LEADS_OUT, read_for, score_open
+from serving.batch import LEADS_OUT, read_for, score_open, warnings
+from serving.scoring.decision import Cutoff
 from serving.scoring.scorer import Scorer
 from training.demo import Demo
 
 PROMISED = [
-    "lead_id", "account_id", "as_of", "probability", "is_pql", "percentile", "reasons", "missing", "playbook",
-    "model_version", "cutoff", "receipt_id",
+    "lead_id", "account_id", "as_of", "trial_day", "probability", "is_pql", "track", "within", "percentile", "reasons",
+    "missing", "playbook", "model_version", "cutoff", "receipt_id",
 ]  # fmt: skip
 
 
@@ -38,7 +41,44 @@ def test_the_columns_are_those_that_are_promised(scored: pl.DataFrame) -> None:
     assert dict(scored.schema) == LEADS_OUT
     fields = {field.name for field in scored.schema["reasons"].inner.fields}  # type: ignore[attr-defined]
     assert fields == {"signal", "kind", "text", "facts", "contribution"}
-    assert not any(scored[name].null_count() for name in PROMISED if name not in ("account_id", "playbook"))
+    assert not any(scored[name].null_count() for name in PROMISED if name not in ("account_id", "playbook", "track"))
+
+
+def test_the_track_is_now_for_pqls_and_for_nobody_else(scored: pl.DataFrame) -> None:
+    assert ((scored["track"] == "now").fill_null(value=False) == scored["is_pql"]).all()
+    assert set(scored["track"].drop_nulls()) <= {"now", "nurture"}
+
+
+def test_probabilities_by_day_ascend_and_hold_that_of_the_horizon(scored: pl.DataFrame, scorer: Scorer) -> None:
+    for row in scored.iter_rows(named=True):
+        days, grown = ([one[name] for one in row["within"]] for name in ("days", "probability"))
+        assert tuple(days) == scorer.artifact.course.days
+        assert grown == sorted(grown)
+        assert grown[days.index(30.0)] == row["probability"]
+
+
+def test_the_day_of_the_trial_is_that_of_the_moment(scored: pl.DataFrame, history: Dataset, moments: list[int]) -> None:
+    started = dict(zip(history.leads.ids, history.leads.started_at.tolist(), strict=True))
+    told = [(moments[3] - started[lead]) / DAY for lead in scored["lead_id"]]
+    assert scored["trial_day"].to_list() == pytest.approx(told, abs=1e-3)
+
+
+def test_leads_of_ages_that_nothing_is_promised_for_are_counted(scored: pl.DataFrame, scorer: Scorer) -> None:
+    young = int((scored["trial_day"] < 3).sum())
+    assert young > 0
+    (said,) = warnings(scored, scorer)
+    assert said.startswith(
+        f"{young:,} of them are before day 3 or from day 14 on of their trial, of which nothing is promised"
+    )
+    assert warnings(scored.filter(pl.col("trial_day") >= 3), scorer) == []
+
+
+def test_evidence_that_is_out_of_date_is_said(scored: pl.DataFrame, scorer: Scorer) -> None:
+    old = replace(Cutoff(0.2, 0.3, 0.9, 900, 300, 0.31, "a", "b"), expires="2020-01-01T00:00:00Z")
+    stale = Scorer(replace(scorer.artifact, decision=old))
+    assert warnings(scored.filter(pl.col("trial_day") >= 3), stale) == [
+        "The cutoff's evidence is out of date at that moment: train again."
+    ]
 
 
 def test_every_open_trial_is_scored_once_and_no_other(
@@ -83,7 +123,8 @@ def test_the_scores_are_those_of_the_scorer(
     expected = dict(zip([history.leads.ids[i] for i in which], found.probabilities.tolist(), strict=True))
     assert dict(scored.select("lead_id", "probability").iter_rows()) == expected
     cutoff = scored["cutoff"].unique().item()
-    assert (scored["is_pql"] == (scored["probability"] >= cutoff)).all()
+    in_time = (scored["trial_day"] >= 3) & (scored["trial_day"] < 14)
+    assert (scored["is_pql"] == ((scored["probability"] >= cutoff) & in_time)).all()
     assert set(scored["model_version"]) == {scorer.artifact.version}
     assert set(scored["as_of"]) == {moment_of(moments[3])}
 

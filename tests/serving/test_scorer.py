@@ -19,7 +19,7 @@ from features.durations import DAY
 from features.leads import open_leads
 from features.segments import levels_of_trait
 from features.windows import Floats
-from serving.scoring.decision import Cutoff, Segmented
+from serving.scoring.decision import Cutoff, NoCutoff, Segmented
 from serving.scoring.scorecard import signed_log
 from serving.scoring.scorer import Scorer
 
@@ -99,10 +99,10 @@ def probabilities_rank_as_margins_do(scorer: Scorer, rows: Floats) -> None:
 def flags_and_percentiles_follow_from_probabilities(scorer: Scorer, rows: Floats) -> None:
     scored = scorer.score(rows)
     cutoff = scorer.artifact.decision.probability  # type: ignore[union-attr]
-    # Before the first age of learning nothing is promised.
-    old_enough = rows[:, 0] >= scorer.artifact.course.ages[0]
-    assert {True, False} == set(old_enough.tolist())
-    assert scored.is_pql.tolist() == ((scored.probabilities >= cutoff) & old_enough).tolist()
+    # Before the first age of learning, and after the last day that was looked at, nothing is promised.
+    covered = scorer.artifact.course.covers(rows)
+    assert {True, False} == set(covered.tolist())
+    assert scored.is_pql.tolist() == ((scored.probabilities >= cutoff) & covered).tolist()
     known = scorer.artifact.reference.quantiles
     share = [100 * np.mean(known < probability) for probability in scored.probabilities]
     np.testing.assert_allclose(scored.percentiles, share, rtol=0, atol=1e-9)
@@ -121,7 +121,8 @@ def nobody_is_a_pql_and_worth_nurturing_at_once(scorer: Scorer, rows: Floats) ->
     scored, later = scorer.score(rows), scorer.artifact.course.later
     assert not (scored.is_pql & scored.is_nurture).any()
     assert later is not None
-    assert scored.is_nurture.tolist() == (later.decision.flags(scored.within[:, -1]) & ~scored.is_pql).tolist()
+    likely = later.decision.flags(scored.within[:, -1]) & scorer.artifact.course.covers(rows)
+    assert scored.is_nurture.tolist() == (likely & ~scored.is_pql).tolist()
 
 
 def no_rows_get_no_scores(scorer: Scorer, rows: Floats) -> None:
@@ -208,17 +209,44 @@ def test_segments_of_a_row_decide_which_cutoff_counts(
     numbers = segmented.segments(rows)
     assert numbers is not None
     assert set(numbers.tolist()) >= {0, 1}
-    old_enough = rows[:, 0] >= segmented.artifact.course.ages[0]
-    assert segmented.score(rows).is_pql.tolist() == ((numbers == 0) & old_enough).tolist()
+    covered = segmented.artifact.course.covers(rows)
+    assert segmented.score(rows).is_pql.tolist() == ((numbers == 0) & covered).tolist()
 
 
-@pytest.mark.parametrize(("age", "called"), [(2.999, False), (3.0, True), (50.0, True), (np.nan, False)])
-def test_nobody_is_a_pql_before_the_first_age_of_learning(scorer: Scorer, age: float, called: bool) -> None:
+@pytest.mark.parametrize(
+    ("age", "called"), [(2.999, False), (3.0, True), (13.999, True), (14.0, False), (50.0, False), (np.nan, False)]
+)
+def test_nobody_is_a_pql_before_the_first_age_of_learning_or_past_the_trial(
+    scorer: Scorer, age: float, called: bool
+) -> None:
     everybody = Scorer(replace(scorer.artifact, decision=replace(CUTOFF, probability=1e-12)))
     row = np.zeros((1, len(scorer.builder.columns)))
     row[0, 0] = age
     assert everybody.artifact.course.ages[0] == 3.0
     assert everybody.score(row).is_pql.tolist() == [called]
+
+
+SIMPLE = """
+product: P
+conversion: {event: paid, horizon: 30d}
+score_at: [3d, 7d]
+windows: [7d]
+signals: [{name: visits, kind: value, events: [visit], text: "{count:visit|visits} {window}"}]
+cutoff: {policy: precision, at_least: 0.3}
+"""
+
+
+@pytest.mark.parametrize(("age", "worth_it"), [(2.999, False), (3.0, True), (14.0, False)])
+def test_nor_is_anybody_worth_nurturing_there(made_scorer: Callable[..., Scorer], age: float, worth_it: bool) -> None:
+    made = made_scorer(SIMPLE)
+    course = made.artifact.course
+    assert course.later is not None
+    patient = replace(course, until=14.0, later=replace(course.later, decision=replace(CUTOFF, probability=1e-12)))
+    nobody = NoCutoff(0.3, 0.9, "nobody")
+    row = np.zeros((1, len(made.builder.columns)))
+    row[0, 0] = age
+    scored = Scorer(replace(made.artifact, decision=nobody, course=patient)).score(row)
+    assert (scored.is_pql.tolist(), scored.is_nurture.tolist()) == ([False], [worth_it])
 
 
 def test_without_segments_a_row_has_none(scorer: Scorer, rows: Floats) -> None:
