@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def run(task: Task, seconds: float = SECONDS) -> Pair:
     )
 
 
-def _peer(found: Judged, seconds: float) -> dict[str, object]:
+def _peer(found: Judged, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.npz"
         fit = found.trained.split.fit
@@ -51,7 +52,7 @@ def _peer(found: Judged, seconds: float) -> dict[str, object]:
         command = [str(PEER), str(ROOT / "benchmarks" / "automl_peer.py"), str(table), str(seconds)]
         quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet, cwd=folder)  # noqa: S603 - our own command
-    told: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
+    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return told
 
 

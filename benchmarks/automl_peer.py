@@ -15,7 +15,7 @@ import pandas as pd
 
 def main(table: str, seconds: float) -> None:
     """Search for so long, and print the chosen learner and the test rows' probabilities."""
-    from flaml import AutoML
+    from flaml import AutoML  # type: ignore[import-not-found]
 
     given = np.load(table)
     # As data frames, in which it fills what is missing for the learners that need it.

@@ -100,14 +100,13 @@ def run(task: Task) -> Score:
     """Return our figures on one task."""
     found = judged(task)
     weight, draws = np.ones(len(found.outcomes)), _draws(found.accounts)
-    figures = [
+    auc, precision = (
         evaluate.interval(metric, found.outcomes, found.probabilities, weight, draws)
         for metric in (evaluate.auc, evaluate.average_precision)
-    ]
+    )
     rate = np.full(len(found.outcomes), found.trained.predictions["base_rate"].iloc[0])
     return Score(
-        task, len(found.outcomes), int(found.outcomes.sum()), *figures,
-        _cox(found),
+        task, len(found.outcomes), int(found.outcomes.sum()), auc, precision, _cox(found),
         evaluate.log_loss(found.outcomes, found.probabilities, weight), evaluate.log_loss(found.outcomes, rate, weight),
     )  # fmt: skip
 

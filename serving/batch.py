@@ -29,7 +29,8 @@ _WITHIN = pl.List(pl.Struct({"days": pl.Float64, "probability": pl.Float64}))
 _MISSED = pl.List(pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String}))
 LEADS_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "lead_id": pl.String, "account_id": pl.String, "as_of": INSTANT, "trial_day": pl.Float64,
-    "probability": pl.Float64, "is_pql": pl.Boolean, "track": pl.String, "within": _WITHIN, "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
+    "probability": pl.Float64, "is_pql": pl.Boolean, "track": pl.String, "within": _WITHIN,
+    "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
     "playbook": pl.Struct({"id": pl.String, "title": pl.String, "message": pl.String}),
     "model_version": pl.String, "cutoff": pl.Float64, "receipt_id": pl.String,
 }  # fmt: skip

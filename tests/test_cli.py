@@ -63,7 +63,7 @@ def said(result: Result) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def small() -> Demo:
-    return simulate(900, seed=4)
+    return simulate(900, seed=1)
 
 
 @pytest.fixture(scope="module")

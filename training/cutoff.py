@@ -95,7 +95,9 @@ def _segmented(
         asked.decide(probabilities[mine], table.take(mine), confidence) if carries else None
         for mine, carries in zip(rows, own, strict=True)
     )
-    return Segmented(policy.segments or "", names, each, asked.decide(probabilities[rest], table.take(rest), confidence))
+    return Segmented(
+        policy.segments or "", names, each, asked.decide(probabilities[rest], table.take(rest), confidence)
+    )
 
 
 @dataclass(frozen=True)

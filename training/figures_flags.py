@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +18,11 @@ from training.figures import ACCENT, INK, MUTED, SOFT
 
 if TYPE_CHECKING:
     from training.figures import Canvas, Plane
+
+FEW_DAYS: Final = 5
+MOST_NAMED: Final = 7
+MOST_COUNTED: Final = 14
+"""Days up to which each has its word, as many as have room for one, and up to which each bar has its count."""
 
 
 def cutoff(curve: PrecisionCurve, promise: Promise) -> str:
@@ -67,24 +73,32 @@ def _mark(axes: Plane, x: float, y: float, text: str, shift: float = 8) -> None:
 
 def days(rows: Sequence[Day]) -> str:
     """Return, by age of the trial, the ranking's quality and the number of new PQLs side by side."""
-    places, labels = range(len(rows)), [row.label for row in rows]
+    places = range(len(rows))
+    named = range(0, len(rows), math.ceil(len(rows) / MOST_NAMED))
+    labels = [rows[place].label if len(rows) <= FEW_DAYS else f"{rows[place].day:g}" for place in named]
     aucs = [row.auc for row in rows]  # NaN, of a day on which all came out the same, is drawn as nothing
 
     def draw(figure: Canvas) -> None:
         left, right = figure.subplots(1, 2)
         left.bar(places, [auc.value for auc in aucs], color=SOFT, width=0.55)
         left.vlines(places, [auc.low for auc in aucs], [auc.high for auc in aucs], color=ACCENT, linewidth=2)
-        for place, auc in enumerate(aucs):
+        for place in named:
+            auc = aucs[place]
             left.annotate(f"{auc.value:.0%}", (place, auc.high), (0, 4), textcoords="offset points", ha="center")
         left.set(ylim=(0.5, 1.05), title="Converter ranked above another lead")
         left.set_yticks([0.5, 0.75, 1.0], labels=["50% (coin)", "75%", "100%"])
         drawn = right.bar(places, [row.pqls for row in rows], color=ACCENT, width=0.55)
-        right.bar_label(drawn, [f"{row.pqls:,}" for row in rows], padding=3)
+        told = [
+            f"{row.pqls:,}" if len(rows) <= MOST_COUNTED or place in named else "" for place, row in enumerate(rows)
+        ]
+        right.bar_label(drawn, told, padding=3)
         right.set(
             ylim=(0, 1.2 * max(1, *(row.pqls for row in rows))), title="Leads that became a PQL on this day", yticks=[]
         )
         for axes in (left, right):
-            axes.set_xticks(places, labels=labels)
+            axes.set_xticks(named, labels=labels)
+            if len(rows) > FEW_DAYS:
+                axes.set_xlabel("day of the trial")
             axes.set_xlim(-0.6, len(rows) - 0.4)
 
     return figures.picture("days", 2.5, draw)

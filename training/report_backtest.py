@@ -27,13 +27,16 @@ _PANELS: Final = {
     "log_loss": "Log loss (lower)",
 }
 
+MOST_ROWS: Final = 15
+"""Days of the trial in the table; where there are more, some are left out."""
+
 
 def section(found: Evidence, facts: Facts, horizon: float, nurture: Decision | None) -> dict[str, Any]:
     """Return the pictures, sentences and tables of the sections; `horizon` in days, `nurture` who is worth nurturing."""
     several = len(found.days) > 1
     return {
         "days": pictures.days(found.days) if several else None, "only_day": _moment(found.days[0].day),
-        "day_rows": [_day_row(f"day_{day.day:g}", day.day, facts) for day in found.days],
+        "day_rows": [_day_row(f"day_{day.day:g}", day.day, facts) for day in found.days[:: 1 + len(found.days) // MOST_ROWS]],
         "ahead": pictures.ahead(found.ahead.days, horizon) if found.ahead else None,
         "ahead_words": _ahead(facts) if found.ahead else None,
         "later": _later(found, facts, nurture), "ways": pictures.ways("ways", _panels(found, facts), number),

@@ -978,5 +978,7 @@ def test_events_alone_with_a_conversion_that_is_a_column_say_what_is_missing() -
         "signals: [{name: visits, kind: value, events: [visit], text: x}]\ncutoff: {policy: precision, at_least: 0.3}\n"
     )
     events = pl.DataFrame({"user_id": ["u"], "event": ["visit"], "timestamp": ["2026-01-01T00:00:00Z"]})
-    with pytest.raises(InvalidInput, match=r"conversion.column \('paid_at'\).*Name the event .*conversion.event.*--trials"):
+    with pytest.raises(
+        InvalidInput, match=r"conversion.column \('paid_at'\).*Name the event .*conversion.event.*--trials"
+    ):
         dataset(events, None, parse(text))

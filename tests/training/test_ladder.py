@@ -143,7 +143,7 @@ def test_where_nothing_beats_the_base_rate_there_is_a_refusal_that_says_so(
     found = climb(world.lessons, *own(world.lessons), with_margins(rankings, candidates), PLAIN, COLUMNS)
     assert found.refusal is not None
     assert found.refusal.exit_code == 3
-    assert str(found.refusal).startswith("no signal: LightGBM beside the scorecard has a log loss 0.0000 higher than")
+    assert str(found.refusal).startswith("no signal: the scorecard has a log loss 0.0000 higher than")
     assert "giving everybody the base rate" in str(found.refusal)
     assert str(found.refusal).endswith("Add signals that precede conversion, or wait for more conversions.")
     assert found.ranking is rankings[0]

@@ -245,7 +245,9 @@ def test_conversions_of_one_account_only_are_refused() -> None:
     n = 100
     converted = (np.arange(n) == 5).astype(np.int64)
     table = table_of(START + np.arange(n) * DAY, np.arange(n), converted)
-    with pytest.raises(NotEnoughData, match=r"100 mature leads with 1 conversions, but not some of either outcome in each half.*Wait"):
+    with pytest.raises(
+        NotEnoughData, match=r"100 mature leads with 1 conversions, but not some of either outcome in each half.*Wait"
+    ):
         folds(table, np.arange(len(table)))
 
 
