@@ -51,6 +51,8 @@ check: .venv/ready ## format, lint and types
 bench: .venv/ready build/peers/ready build/automl/ready ## the tables of docs/results.md (ranking needs ../shared/data)
 	$(BIN)/python -m benchmarks.reference_tasks docs/results.md
 	$(BIN)/python -m benchmarks.automl docs/results.md
+	$(BIN)/python -m benchmarks.truth docs/results.md
+	$(BIN)/python -m benchmarks.leaks docs/results.md
 	$(BIN)/python -m benchmarks.windows --out docs/results.md
 
 build/peers/ready: .venv/ready benchmarks/peers.lock

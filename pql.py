@@ -92,7 +92,7 @@ def init(
     from features.rejections import Sieve
     from features.sources.locations import open_source, open_trials
     from training.draft import Options, draft, look
-    from training.draft_evidence import weigh
+    from training.drafting.evidence import weigh
 
     if out.exists() and not force:
         raise InvalidInput(f"{out} is there already.", hint="Name another file with -o, or overwrite it with --force.")
@@ -186,7 +186,7 @@ def discover(
 
     DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
     """
-    from training.discover_run import run
+    from training.discovery.run import run
 
     with steps() as step:
         outcome = run(data, trials, definition, out, form, test_from, now(), step)
@@ -291,7 +291,7 @@ def run_until_stopped(command: list[str], environment: dict[str, str]) -> int:
 @as_json
 def models(*, as_json: bool) -> None:
     """List the registered versions: figures, which is in service, and why."""
-    from training.registry_words import facts, table
+    from training.registry.words import facts, table
     from training.tracking import versions
 
     found = versions()
@@ -308,7 +308,8 @@ def promote(version: str, why: str | None, *, force: bool, as_json: bool) -> Non
 
     VERSION is its number, its content name or the beginning of that, as `pql models` lists them.
     """
-    from training import changeover, registry_words
+    from training.registry import changeover
+    from training.registry import words as registry_words
 
     done = changeover.promote(version, why, force=force)
     say(registry_words.change_facts(done), registry_words.change(done), as_json=as_json)
@@ -319,7 +320,8 @@ def promote(version: str, why: str | None, *, force: bool, as_json: bool) -> Non
 @as_json
 def rollback(why: str | None, *, as_json: bool) -> None:
     """Go back to the version that was in service before; doing it twice leads back."""
-    from training import changeover, registry_words
+    from training.registry import changeover
+    from training.registry import words as registry_words
 
     done = changeover.rollback(why)
     say(registry_words.change_facts(done), registry_words.change(done), as_json=as_json)

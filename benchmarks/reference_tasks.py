@@ -24,8 +24,8 @@ from features.windows import Floats, Ints
 from serving.scoring.scorer import Scorer
 from training import evaluate
 from training.evaluate import Interval
+from training.judging.recalibration import cox_test
 from training.pipeline import Settings, Trained, train
-from training.recalibration import cox_test
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -16,7 +16,7 @@ from benchmarks.truth_trees import tree_bars
 from features.windows import Floats
 from serving.scoring.calibration import odds_of
 from training.calibrate import LEARNING, SAME, UPDATING, calibrate, updated
-from training.recalibration import line
+from training.judging.recalibration import line
 
 TITLE: Final = "Calibration"
 SEEDS: Final = 20

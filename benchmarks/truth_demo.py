@@ -24,8 +24,8 @@ from serving.scoring.scorer import Scorer
 from training import demo
 from training.first_flags import first_flag_rows
 from training.fit import Ranking
+from training.judging.recalibration import line
 from training.pipeline import Settings, Trained, train
-from training.recalibration import line
 from training.snapshots import Snapshots, snapshots
 
 TITLE: Final = "The demo product"

@@ -25,7 +25,7 @@ from serving.scoring.artifact import FILES, load
 from serving.scoring.scorer import Scorer
 from training import tracking
 from training.demo import Demo, simulate, write
-from training.entry import DataFacts, Entry
+from training.registry.entry import DataFacts, Entry
 
 ROOT = Path(__file__).parents[1]
 VERBS = sorted(pql.main.commands)

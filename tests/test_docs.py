@@ -114,7 +114,7 @@ def test_the_value_policys_arithmetic_in_comments_is_right() -> None:
 
 # --- the method -------------------------------------------------------------------------------
 
-CONSTANTS = re.findall(r"^\| `(training\.\w+)\.([\w.]+)` \| ([\d.]+) \|", METHOD, re.M)
+CONSTANTS = re.findall(r"^\| `(training(?:\.[a-z_]+)+)\.([A-Z][\w.]*)` \| ([\d.]+) \|", METHOD, re.M)
 
 
 @pytest.mark.parametrize(("module", "name", "told"), CONSTANTS, ids=str)

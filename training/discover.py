@@ -1,6 +1,6 @@
 """Which behaviours, thresholds and days separate converters: found on older leads, checked on later ones.
 
-Reads data and writes nothing; `training.discover_run` has the effects, `training.discover_words` the words.
+Reads data and writes nothing; `training.discovery.run` has the effects, `training.discovery.words` the words.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from features.definition import Definition
 from features.matrix import FeatureBuilder
 from features.times import text_of
 from features.windows import Ints
-from training.discover_evidence import Stage
-from training.discover_explore import explore
-from training.discover_found import Explored
-from training.discover_timing import timings
+from training.discovery.evidence import Stage
+from training.discovery.explore import explore
+from training.discovery.found import Explored
+from training.discovery.timing import timings
 from training.snapshots import known_levels, snapshots
 from training.split import split
 

@@ -19,9 +19,9 @@ from features.errors import InvalidInput
 from features.events import blank, is_json_object, need
 from features.survey import GROUP, IDENTIFY
 from features.times import INSTANT, instants
-from training.draft_leaks import Suspect, conversions, suspects
-from training.draft_traits import trait_lines
-from training.draft_words import event_phrase, event_slug, guess_kind, yaml_text
+from training.drafting.leaks import Suspect, conversions, suspects
+from training.drafting.traits import trait_lines
+from training.drafting.words import event_phrase, event_slug, guess_kind, yaml_text
 
 MIN_LEADS = 20
 """Events that fewer leads than this ever did are left out: no model can learn from them."""

@@ -13,7 +13,7 @@ from scipy.stats import beta
 from features.windows import Floats, Ints
 from serving.scoring.decision import Decision
 from training.first_flags import first_flag_rows
-from training.recalibration import line, resampled
+from training.judging.recalibration import line, resampled
 
 RESAMPLES: Final = 200
 LEVEL: Final = 0.95

@@ -1,6 +1,6 @@
 """Signals and traits that tell the outcome because they were written once it was known: found, named, left out.
 
-Looks at what was learned from only, never at the test part. How each fault shows is the business of the `leak_*` modules.
+Looks at what was learned from only, never at the test part. How each fault shows is the business of `training.leakage`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from features.leads import NEVER, Leads
 from features.matrix import FeatureBuilder
 from features.traits import FREE_MAIL, domain_of
 from features.windows import Floats, Ints
-from training.leak_moments import Course, Moments, courses, moments, sampled, told_by_trials
-from training.leak_odds import SURE, Bools, Counts
-from training.leak_onset import FEWEST, Verdict
-from training.leak_timing import NEAR_ODDS, judge, unarrived
-from training.leak_values import judge_columns, judge_trait
+from training.leakage.moments import Course, Moments, courses, moments, sampled, told_by_trials
+from training.leakage.odds import SURE, Bools, Counts
+from training.leakage.onset import FEWEST, Verdict
+from training.leakage.timing import NEAR_ODDS, judge, unarrived
+from training.leakage.values import judge_columns, judge_trait
 from training.snapshots import Snapshots
 
 TRIALS = "trials"

@@ -31,8 +31,8 @@ from serving.scoring.scorer import Scorer
 from training import baselines, evaluate
 from training.assemble import artifact
 from training.clocks import Clocks, compare_clocks
-from training.evidence import Evidence, evidence
 from training.fit import FitSettings, Fitted
+from training.judging.evidence import Evidence, evidence
 from training.ladder import Step
 from training.leaks import Leak, faulty_trials, find_leaks, without, written_starts
 from training.learn import Learned, Table, learn

@@ -42,8 +42,8 @@ from serving.scoring.artifact import Artifact
 from serving.scoring.scorer import Scorer
 from training import evaluate
 from training.cutoff_words import why_nobody
+from training.judging.recalibration import cox_test, line
 from training.pipeline import Trained
-from training.recalibration import cox_test, line
 
 FEWEST: Final = 20
 """Leads of either outcome that the champion cannot know: where there are fewer, all test trials count."""

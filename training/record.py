@@ -17,9 +17,9 @@ from features.dataset import Dataset
 from features.errors import Refusal
 from serving.scoring.artifact import FILES
 from serving.scoring.decision import Cutoff, Line, NoCutoff, Segmented, overall, to_facts
-from training import evidence
 from training.evaluate import METRICS, PREDICTION_COLUMNS
-from training.evidence import Evidence, spread
+from training.judging import evidence
+from training.judging.evidence import Evidence, spread
 from training.pipeline import Trained
 
 PREDICTIONS, METRICS_FILE, REPORT, ARTIFACT = "test_predictions.parquet", "metrics.json", "report.html", "artifact"

@@ -1,6 +1,6 @@
 """What a training came to, as one page that a product manager understands. The only door to jinja2.
 
-Gathers the sections; `report.html.jinja` has the page, the modules `report_…` the words and figures, `figures_…` the pictures.
+Gathers the sections; `training.reporting` has the page, the sections' words and figures, and the pictures.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from features.durations import DAY, span_words
 from features.errors import Refusal
 from features.leads import NEVER
 from features.times import text_of
-from training import record, report_backtest, report_calibration, report_cutoff, report_model, report_table
+from training import record
 from training.pipeline import Trained
-from training.report_findings import Tile, doubts, tiles, verdict
-from training.report_words import Facts, count, percent
+from training.reporting import backtest as report_backtest
+from training.reporting import calibration as report_calibration
+from training.reporting import cutoff as report_cutoff
+from training.reporting import model as report_model
+from training.reporting import table as report_table
+from training.reporting.findings import Tile, doubts, tiles, verdict
+from training.reporting.words import Facts, count, percent
 from training.snapshots import snapshots
 
 
@@ -55,7 +60,7 @@ def render_refusal(refusal: Refusal, data: Dataset | None) -> str:
 def _page(**found: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(Path(__file__).parent)
+    loader = FileSystemLoader(Path(__file__).parent / "reporting")
     world = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     world.filters |= {"percent": percent, "count": "{:,}".format, "date": lambda moment: moment[:10]}
     return world.get_template("report.html.jinja").render(**found)

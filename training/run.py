@@ -17,12 +17,13 @@ from features.errors import ArtifactError, Refusal
 from features.rejections import Rejection, Sieve
 from features.sources.locations import open_source, open_trials
 from features.times import parse_instant
-from training import model_card, record, report, telling, tracking
+from training import record, report, tracking
 from training.by_hand import artifact_by_hand
-from training.model_card import MODEL_CARD
-from training.pictures import pictures_of
 from training.pipeline import Settings, Trained, train
 from training.promote import Verdict, judge
+from training.registry import model_card, telling
+from training.registry.model_card import MODEL_CARD
+from training.reporting.pictures import pictures_of
 from training.tune import Search
 
 SHOWN_EVERY = 2_000_000

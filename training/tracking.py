@@ -25,7 +25,7 @@ from typing import Any, Final
 from features.errors import InvalidInput
 from features.times import text_of
 from serving.scoring.artifact import FILES, Artifact, load
-from training.entry import LONGEST, DataFacts, Entry
+from training.registry.entry import LONGEST, DataFacts, Entry
 
 MODEL: Final = "pql-scorer"
 EXPERIMENT: Final = "pql"

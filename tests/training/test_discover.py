@@ -23,12 +23,12 @@ from features.errors import NotEnoughData
 from features.rejections import Sieve
 from features.rules import Condition, flags, points
 from training.discover import Discovery, Settings, discover
-from training.discover_evidence import exact_interval
-from training.discover_page import render
-from training.discover_paste import paste, written
-from training.discover_run import facts
-from training.discover_timing import Timing, timings
-from training.discover_words import CONSEQUENCE, best_day, headline, notes, summary, verdict
+from training.discovery.evidence import exact_interval
+from training.discovery.page import render
+from training.discovery.paste import paste, written
+from training.discovery.run import facts
+from training.discovery.timing import Timing, timings
+from training.discovery.words import CONSEQUENCE, best_day, headline, notes, summary, verdict
 from training.snapshots import snapshots
 from training.split import split
 

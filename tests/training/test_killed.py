@@ -13,8 +13,8 @@ import pytest
 
 from serving.scoring.scorer import Scorer
 from training import tracking
-from training.changeover import champion_of, rollback
-from training.entry import DataFacts, Entry
+from training.registry.changeover import champion_of, rollback
+from training.registry.entry import DataFacts, Entry
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ import sqlalchemy.orm
 
 from serving.scoring.artifact import load
 from training import tracking
-from training.entry import DataFacts, Entry
+from training.registry.entry import DataFacts, Entry
 
 EFFECTS = ("create_run", "log_", "create_registered_model", "update_registered_model", "create_model_version",
            "set_terminated", "set_model_version_tag", "set_registered_model_alias")

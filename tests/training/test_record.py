@@ -23,9 +23,10 @@ from features.rejections import Rejection
 from features.sources.source import Source
 from serving.scoring.artifact import FILES, load
 from serving.scoring.decision import Cutoff, NoCutoff, Segmented, from_facts, to_facts
-from training import evidence, record
+from training import record
 from training.demo import Demo
 from training.evaluate import METRICS, PREDICTION_COLUMNS, Promise
+from training.judging import evidence
 from training.leaks import Leak
 from training.pipeline import Trained
 
@@ -311,7 +312,8 @@ import pandas as pd
 import polars as pl
 from features.dataset import dataset
 from features.definition import parse
-from training import evidence, record
+from training import record
+from training.judging import evidence
 values = ["business", "team", "solo", "enterprise", "none", "x"]
 events = pl.DataFrame({
     "user_id": "u", "event": "limit_reached", "properties": [f'{{"limit": "{value}"}}' for value in values],

@@ -17,33 +17,27 @@ from features.definition import parse
 from features.errors import Refusal
 from features.rejections import Rejection
 from serving.scoring.decision import Cutoff, Line, NoCutoff, Segmented
-from training import (
-    evaluate,
-    evidence,
-    figures,
-    figures_calibration,
-    figures_flags,
-    figures_model,
-    record,
-    report_model,
-)
+from training import evaluate, record
 from training import leaks as leaks_module
-from training.backtest import Day, Later
-from training.breakdown import Part
-from training.choices import precision_curve
 from training.demo import simulate
+from training.judging import evidence
+from training.judging.backtest import Day, Later
+from training.judging.breakdown import Part
+from training.judging.choices import precision_curve
+from training.judging.recalibration import CoxTest
+from training.judging.reliability import Decomposition, reliability_of
 from training.ladder import Step
 from training.leaks import Leak
 from training.pipeline import Settings, train
-from training.recalibration import CoxTest
-from training.reliability import Decomposition, reliability_of
 from training.report import render, render_refusal
-from training.report_words import number, percent
+from training.reporting import figures, figures_calibration, figures_flags, figures_model
+from training.reporting import model as report_model
+from training.reporting.words import number, percent
 
 if TYPE_CHECKING:
     from features.dataset import Dataset
     from serving.scoring.decision import Decision
-    from training.evidence import Evidence
+    from training.judging.evidence import Evidence
     from training.pipeline import Trained
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"' & {{ 7*7 }}"

@@ -24,10 +24,12 @@ from features.dataset import dataset
 from features.definition import parse
 from serving.scoring.artifact import load
 from serving.scoring.decision import Cutoff, Line, NoCutoff, Segmented, overall, parts
-from training import evaluate, evidence, record, report_words
+from training import evaluate, record
 from training.demo import simulate
+from training.judging import evidence
 from training.pipeline import Settings, train
 from training.report import render
+from training.reporting import words as report_words
 
 if TYPE_CHECKING:
     from serving.scoring.artifact import Artifact

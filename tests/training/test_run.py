@@ -15,10 +15,11 @@ from features.dataset import Dataset
 from features.errors import ArtifactError, InvalidInput, InvalidSetting, NaiveTimestamp, Refusal
 from features.times import INSTANT, micros
 from serving.scoring.artifact import load
-from training import model_card, record, report, telling, tracking
+from training import record, report, tracking
 from training import run as run_module
 from training.demo import simulate, write
 from training.pipeline import Settings
+from training.registry import model_card, telling
 from training.run import Outcome, run
 
 

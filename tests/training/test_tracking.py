@@ -20,11 +20,12 @@ from serving.scoring.artifact import FILES, Artifact
 from serving.scoring.calibration import Sigmoid
 from serving.scoring.pyfunc import TableScorer
 from serving.scoring.scorer import Scorer
-from training import record, telling, tracking
+from training import record, tracking
 from training.cutoff_words import in_short
-from training.model_card import MODEL_CARD
 from training.pipeline import Trained
 from training.promote import Verdict
+from training.registry import telling
+from training.registry.model_card import MODEL_CARD
 
 
 def shifted(artifact: Artifact, by: float) -> Artifact:

@@ -1,0 +1,1 @@
+"""What tells converters apart: behaviours, thresholds, rules and a point card, with evidence."""

@@ -1,0 +1,1 @@
+"""What a drafted definition is made of: words, traits, suspects and evidence."""

@@ -1,0 +1,1 @@
+"""What test predictions show: calibration, backtest, rivals, segments."""

@@ -1,0 +1,1 @@
+"""What is told to the registry, and moving the champion by hand."""

@@ -1,0 +1,1 @@
+"""The report's parts, its words and its pictures."""
