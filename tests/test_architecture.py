@@ -349,7 +349,9 @@ def test_a_bento_gets_features_and_serving_whole_and_nothing_else() -> None:
 def test_the_distribution_holds_every_package() -> None:
     setting = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert sorted(setting["packages"]) == sorted(name_of(path) for path in SOURCES if path.name == "__init__.py")
-    data = {path.relative_to(ROOT).parts[0] for name in PACKAGES for path in (ROOT / name).rglob("*.jinja")}
+    data = {
+        ".".join(path.relative_to(ROOT).parent.parts) for name in PACKAGES for path in (ROOT / name).rglob("*.jinja")
+    }
     assert data == set(setting["package-data"])
 
 

@@ -344,7 +344,7 @@ def _number(value: float | None) -> float:
 
 CONSTANTS = (
     r"95% interval|100 PQLs|90 of 100|20%, then 20 of 100|about 90%|a coin: 50%|best (5|10|20)%|contains? [01]\b|\b1 is right|"
-    r"of 20 parts|at least (12|20|30)%|9[05]% confidence|95 of 100|\((90|95|98)% sure\)| ([3-9]|1[0-3]) (?= +to )|"
+    r"of 20 parts|at least (12|20|30)%|9[057]% confidence|95 of 100|\((90|95|97|98)% sure\)| ([3-9]|1[0-3]) (?= +to )|"
     r"counts until [0-9-]+"
 )
 
