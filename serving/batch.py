@@ -85,9 +85,10 @@ def warnings(leads: pl.DataFrame, scorer: Scorer) -> list[str]:
         found.append("The cutoff's evidence is out of date at that moment: train again.")
     beyond = int(((leads["trial_day"] < course.ages[0]) | (leads["trial_day"] >= course.until)).sum())
     if beyond:
-        until = "" if course.until == float("inf") else f" or from day {course.until:g} on"
+        early = [f"before day {course.ages[0]:g}"] if course.ages[0] > 0 else []
+        late = [f"from day {course.until:g} on"] if course.until < float("inf") else []
         found.append(
-            f"{beyond:,} of them are before day {course.ages[0]:g}{until} of their trial, of which nothing is promised, so "
+            f"{beyond:,} of them are {' or '.join(early + late)} of their trial, of which nothing is promised, so "
             "none of those is called a PQL; `score_at` in the definition says which ages are learned."
         )
     return found
