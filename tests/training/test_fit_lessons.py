@@ -7,54 +7,10 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from features.columns import Column
-from features.definition import Measure
-from features.phrases import Phrase
-from features.windows import Floats, Ints
+from features.windows import Floats
 from serving.scoring.scorecard import signed_log
-from training.fit import FitSettings, Lessons, fit, fit_scorecard
-
-QUICK = FitSettings(max_rounds=60, patience=20)
-DIRECTIONS = (1, -1, 0, 1, -1)
-
-
-def column(place: int, direction: int, how: str = "count") -> Column:
-    return Column(f"c{place}", f"s{place}", "lead", direction, "events", "", Phrase.parse("{value}"), Measure(how=how))
-
-
-def columns(directions: tuple[int, ...]) -> list[Column]:
-    return [column(place, direction) for place, direction in enumerate(directions)]
-
-
-TABLE = columns(DIRECTIONS)
-FREE = columns((0,) * 5)
-
-
-def leads(n: int = 2_000, seed: int = 0) -> tuple[Floats, Ints]:
-    """Counts of which some raise and some lower the odds, against their columns' directions in places, with missing values."""
-    rng = np.random.default_rng(seed)
-    rows = rng.poisson(rng.gamma(0.7, 4.0, (n, len(DIRECTIONS)))).astype(np.float64)
-    logs = np.log1p(rows)
-    odds = (
-        0.9 * logs[:, 0]
-        - 0.8 * logs[:, 1]
-        + 0.5 * logs[:, 2]
-        - 0.7 * logs[:, 3]
-        + 1.2 * ((rows[:, 0] > 2) & (rows[:, 2] > 2))
-        - 1.5
-    )
-    converted = (rng.random(n) < expit(odds)).astype(np.int64)
-    rows[rng.random(n) < 0.1, 4] = np.nan
-    return rows, converted
-
-
-def whole(rows: Floats, converted: Ints) -> Lessons:
-    return Lessons.whole(rows, converted, np.ones(len(rows)))
-
-
-def blocks(n: int, k: int = 5) -> list[tuple[Ints, Ints]]:
-    block = np.arange(n) * k // n
-    return [(np.flatnonzero(block != b), np.flatnonzero(block == b)) for b in range(k)]
+from tests.training.worlds import FREE, QUICK, TABLE, blocks, leads, whole
+from training.fit import Lessons, fit, fit_scorecard
 
 
 def shifted(lessons: Lessons, shift: Floats) -> Lessons:

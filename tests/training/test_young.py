@@ -10,47 +10,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from features.columns import Column
-from features.definition import Measure
 from features.durations import DAY
 from features.errors import Refusal
 from features.leads import NEVER, Leads
-from features.phrases import Phrase
 from features.windows import Floats, Ints
+from tests.training.worlds import COLUMNS, HORIZON, RIDGE, START, leads_of, table_of
 from training.fit import Lessons, fit_scorecard
-from training.labels import labels
 from training.snapshots import Snapshots
 from training.split import split
 from training.watched import Watched, known_until, lessons, watched, young
-
-START = 1_700_000_000_000_000
-HORIZON = 30.0
-RIDGE = 10.0
-COLUMNS = [
-    Column(f"c{place}", f"s{place}", "lead", 0, "events", "", Phrase.parse("{value}"), Measure(how="count"))
-    for place in range(3)
-]
-
-
-def leads_of(started: Ints, converted: Ints, accounts: Ints | None = None) -> Leads:
-    n = len(started)
-    never = np.full(n, NEVER)
-    own = np.arange(n) if accounts is None else accounts
-    return Leads([f"u{i}" for i in range(n)], [None] * n, own, started, never, never, converted, {})
-
-
-def table_of(leads: Leads, ages: tuple[int, ...] = (3, 7)) -> Snapshots:
-    """Every lead that has not converted yet, at every age; the labels are those that are known in the end."""
-    which = np.repeat(np.arange(len(leads)), len(ages))
-    as_of = leads.started_at[which] + np.tile(np.array(ages, np.int64), len(leads)) * DAY
-    keep = np.flatnonzero(leads.converted_at[which] >= as_of)
-    keep = keep[np.argsort(as_of[keep], kind="stable")]
-    which, as_of = which[keep], as_of[keep]
-    horizon = round(HORIZON * DAY)
-    won = labels(leads, which, as_of, horizon, NEVER).astype(np.int64)
-    weight = np.full(len(which), 1 / len(ages))
-    return Snapshots(which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, won, weight)
-
 
 # --- a world with a known truth ---------------------------------------------------------------
 
