@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 import pql
 from features.definition import parse
+from features.errors import Refusal
 from features.times import parse_instant
 from serving.http import Desk, application
 from serving.scoring.artifact import FILES, load
@@ -331,6 +332,35 @@ def test_without_conversions_training_refuses_with_3_and_still_writes_everything
     assert "conversions" in Path("no/report.html").read_text(encoding="utf-8")
     assert not Path("no/artifact").exists()
     assert said(fine("models", "--json"))["versions"] == known
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ("training.learn.too_good", "too good to be true: as if it had seen the outcome"),
+        ("training.learn.calibrate", "no signal: higher scores do not convert more often"),
+        ("training.pipeline._no_signal", "no signal: chance explains the AUC"),
+    ],
+)
+def test_whatever_refuses_a_learned_version_ends_with_3_and_leaves_it_out_of_service(
+    journey: Journey, tables: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, step: str, why: str
+) -> None:
+    def refuses(*_: object) -> Refusal:
+        if step.endswith("calibrate"):
+            raise Refusal(why)
+        return Refusal(why)
+
+    monkeypatch.setattr(step, refuses)
+    before = said(fine("models", "--json"))["versions"]
+    result = run("train", tables[0], "--trials", tables[1], "--out", "refused", "--json")
+    assert result.exit_code == 3, result.output
+    assert why in result.stderr
+    told = said(result)
+    assert (told["promoted"], told["registered"]) == (False, len(before) + 1)
+    assert json.loads(Path("refused/metrics.json").read_text(encoding="utf-8"))["decision"]["kind"] == "NoCutoff"
+    assert not pl.read_parquet("refused/test_predictions.parquet")["is_pql"].any()
+    serving = [one["number"] for one in said(fine("models", "--json"))["versions"] if "champion" in one["aliases"]]
+    assert serving == [one["number"] for one in before if "champion" in one["aliases"]]
 
 
 def test_without_signal_the_version_is_registered_but_not_promoted(
