@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import time_ns
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
@@ -25,7 +25,6 @@ from features.errors import InvalidInput, PQLError
 from features.sources.formats import FORMATS
 from features.times import parse_instant
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_MODEL = "pql-scorer@champion"
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 data_argument = click.argument("data")
