@@ -83,7 +83,7 @@ def warnings(leads: pl.DataFrame, scorer: Scorer) -> list[str]:
     found, course = [], scorer.artifact.course
     if expired(scorer.artifact.decision, micros(leads["as_of"][0])):
         found.append("The cutoff's evidence is out of date at that moment: train again.")
-    beyond = int(((leads["trial_day"] < course.ages[0]) | (leads["trial_day"] >= course.until)).sum())
+    beyond = int((~course.covers(leads["trial_day"].to_numpy())).sum())
     if beyond:
         early = [f"before day {course.ages[0]:g}"] if course.ages[0] > 0 else []
         late = [f"from day {course.until:g} on"] if course.until < float("inf") else []

@@ -27,7 +27,7 @@ def artifact(table: Table, definition_text: str, learned: Learned, leaks: tuple[
     """Return the version that was learned."""
     ranking, calibration = learned.chosen.ranking, learned.calibration
     test = table.parts.test
-    examples = table.rows[test[np.linspace(0, len(test) - 1, EXAMPLES).astype(np.int64)]]
+    examples = table.rows[test[example_places(len(test))]]
     held = table.snapshots.take(learned.held)
     return Artifact(
         booster_text=ranking.booster.model_to_string(),
@@ -45,9 +45,20 @@ def artifact(table: Table, definition_text: str, learned: Learned, leaks: tuple[
     )
 
 
+def example_places(n: int) -> Ints:
+    """Return which of n rows a version is verified by, evenly over them."""
+    return np.linspace(0, n - 1, EXAMPLES).astype(np.int64)
+
+
+def quantiles_of(probabilities: Floats) -> Floats:
+    """Return the evenly spaced quantiles that percentiles are read from: float64 array of shape (QUANTILES,)."""
+    found: Floats = np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False))
+    return found
+
+
 def _reference(probabilities: Floats, rows: Floats, table: Snapshots, builder: FeatureBuilder) -> Reference:
     """Return what is usual among held-out leads: their scores, and what their converters had done by when."""
-    quantiles = np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False))
+    quantiles = quantiles_of(probabilities)
     ages = tuple(age for age in builder.definition.scored_days())
     won_at = [(table.converted == 1) & (table.as_of - table.started_at == round(age * DAY)) for age in ages]
     shares: dict[str, tuple[float, ...]] = {}

@@ -5,8 +5,6 @@ Nothing is promised: the probability is the base rate moved by the points, and w
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from features.dataset import Dataset
@@ -21,12 +19,10 @@ from serving.scoring.calibration import Sigmoid
 from serving.scoring.course import Course, Stage
 from serving.scoring.decision import Cutoff
 from serving.scoring.reference import Reference
+from training.assemble import example_places, quantiles_of
 from training.calibrate import in_the_large
 from training.ladder import hand_ranking
-from training.snapshots import Snapshots, known_levels, snapshots
-
-QUANTILES: Final = 1_000
-EXAMPLES: Final = 8
+from training.snapshots import Snapshots, ages_learned, in_order, known_levels, looked_at, snapshots
 
 
 def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
@@ -49,7 +45,7 @@ def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
         1.0, in_the_large(_base_rate(snapshots(data, leads)) * len(rows), margins, np.ones(len(rows)))
     )
     probabilities = calibration.probabilities(margins)
-    places = np.linspace(0, len(rows) - 1, EXAMPLES).astype(np.int64)
+    places = example_places(len(rows))
     horizon = definition.conversion.horizon / DAY
     return Artifact(
         booster_text=ranking.booster.model_to_string(),
@@ -59,7 +55,7 @@ def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
         calibration=calibration,
         decision=_decision(data, builder, rows, probabilities, as_of),
         course=Course(definition.scored_days(), Stage((horizon,), np.zeros((len(definition.score_at), 1))), None),
-        reference=Reference(np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False)), (), {}),
+        reference=Reference(quantiles_of(probabilities), (), {}),
         training={
             "product": definition.product, "data_until": text_of(data.until), "horizon_days": horizon,
             "scored_at_days": list(definition.scored_days()), "parts": {}, "by_hand": True,
@@ -72,12 +68,9 @@ def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
 
 def _every_snapshot(data: Dataset, leads: Leads) -> tuple[Ints, Ints]:
     """Return each lead at each age at which it was scored so far, whatever became of it."""
-    ages = np.array(sorted(data.definition.score_at), np.int64)
-    which = np.repeat(np.arange(len(leads)), len(ages))
-    as_of = leads.started_at[which] + np.tile(ages, len(leads))
-    keep = np.flatnonzero(running(leads, which, as_of) & (as_of <= data.until))
-    keep = keep[np.argsort(as_of[keep], kind="stable")]
-    return which[keep], as_of[keep]
+    lead, as_of = looked_at(leads, np.arange(len(leads)), ages_learned(data.definition))
+    kept = in_order(running(leads, lead, as_of) & (as_of <= data.until), as_of)
+    return lead[kept], as_of[kept]
 
 
 def _base_rate(known: Snapshots) -> float:

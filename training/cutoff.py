@@ -45,12 +45,29 @@ def choose_cutoff(
     until : the end of the data, from which on the evidence grows older; by default that of the table's labels
     of_all : share of all leads of that time that are in the table, in (0, 1]; a week has the others too
     """
-    seen = FirstFlags.of(probabilities, table)
-    seen = replace(seen, weeks=seen.weeks * of_all)
-    asked = _Asked(policy, _limits(seen, policy), until, of_all)
+    everybody = _Held.of(probabilities, table, of_all)
+    asked = _Asked(policy, _limits(everybody.seen, policy), until)
     if segments is None:
-        return asked.decide(probabilities, table, policy.confidence)
-    return _segmented(probabilities, table, asked, segments, tuple(names))
+        return asked.decide(everybody, policy.confidence)
+    return _segmented(everybody, asked, segments, tuple(names))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Held-out leads, their scores, and what every threshold would flag among them; `of_all` as above."""
+
+    probabilities: Floats
+    table: Snapshots
+    of_all: float
+    seen: FirstFlags
+
+    @classmethod
+    def of(cls, probabilities: Floats, table: Snapshots, of_all: float) -> _Held:
+        seen = FirstFlags.of(probabilities, table)
+        return cls(probabilities, table, of_all, replace(seen, weeks=seen.weeks * of_all))
+
+    def take(self, rows: Ints) -> _Held:
+        return _Held.of(self.probabilities[rows], self.table.take(rows), self.of_all)
 
 
 @dataclass(frozen=True)
@@ -60,21 +77,15 @@ class _Asked:
     policy: CutoffPolicy
     limits: Sequence[_Limit]
     until: int | None
-    of_all: float
 
-    def decide(self, probabilities: Floats, table: Snapshots, confidence: float) -> Cutoff | NoCutoff:
+    def decide(self, held: _Held, confidence: float) -> Cutoff | NoCutoff:
         """Return the decision on some leads."""
-        seen = FirstFlags.of(probabilities, table)
-        part = _Part(
-            replace(seen, weeks=seen.weeks * self.of_all), self.policy, confidence,
-            _Span.of(table, self.policy, self.until),
-        )  # fmt: skip
-        return _decide(part, self.limits)
+        return _decide(
+            _Part(held.seen, self.policy, confidence, _Span.of(held.table, self.policy, self.until)), self.limits
+        )
 
 
-def _segmented(
-    probabilities: Floats, table: Snapshots, asked: _Asked, segments: Ints, names: tuple[str, ...]
-) -> Segmented:
+def _segmented(everybody: _Held, asked: _Asked, segments: Ints, names: tuple[str, ...]) -> Segmented:
     """Return a decision for each segment that can carry one, and one for all others together.
 
     They share the chance of being wrong. How many share it depends on how many leads the segments have, and not on who
@@ -82,22 +93,16 @@ def _segmented(
     """
     policy = asked.policy
     floor = None if policy.at_least is None else Floor(policy.at_least, policy.confidence)
-    rows = [np.flatnonzero(segments == number) for number in range(len(names))]
-    seen = [FirstFlags.of(probabilities[mine], table.take(mine)) for mine in rows]
-    large = [len(one) >= (leads_to_carry(floor) if floor else 1) for one in seen]
+    each = [everybody.take(np.flatnonzero(segments == number)) for number in range(len(names))]
+    large = [len(one.seen) >= (leads_to_carry(floor) if floor else 1) for one in each]
     own = [
-        enough and (floor is None or too_few(len(one), one.won, floor) is None)
-        for enough, one in zip(large, seen, strict=True)
+        enough and (floor is None or too_few(len(one.seen), one.seen.won, floor) is None)
+        for enough, one in zip(large, each, strict=True)
     ]
-    rest = np.flatnonzero(~np.isin(segments, np.flatnonzero(own)))
+    rest = everybody.take(np.flatnonzero(~np.isin(segments, np.flatnonzero(own))))
     confidence = 1 - (1 - policy.confidence) / (sum(large) + 1)
-    each = tuple(
-        asked.decide(probabilities[mine], table.take(mine), confidence) if carries else None
-        for mine, carries in zip(rows, own, strict=True)
-    )
-    return Segmented(
-        policy.segments or "", names, each, asked.decide(probabilities[rest], table.take(rest), confidence)
-    )
+    decided = tuple(asked.decide(one, confidence) if carries else None for one, carries in zip(each, own, strict=True))
+    return Segmented(policy.segments or "", names, decided, asked.decide(rest, confidence))
 
 
 @dataclass(frozen=True)

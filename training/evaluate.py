@@ -39,6 +39,11 @@ PREDICTION_COLUMNS: Final = (
 """One row per test lead and day on which it may be met; those at an age of learning judge ranking and calibration."""
 
 
+def at_ages(daily: pd.DataFrame) -> pd.DataFrame:
+    """Return the predictions at the ages of learning, numbered anew."""
+    return daily[daily["at_age"].to_numpy(bool)].reset_index(drop=True)
+
+
 @dataclass(frozen=True)
 class Interval:
     """A figure and the 95 % interval around it, from resampling accounts unless said otherwise."""

@@ -19,7 +19,7 @@ from features.matrix import FeatureBuilder
 from features.policies import CutoffPolicy, PrecisionPolicy
 from features.segments import levels_of_trait, segment_numbers
 from features.windows import Floats, Ints
-from serving.scoring.calibration import Sigmoid
+from serving.scoring.calibration import Sigmoid, odds_of
 from serving.scoring.course import Course, Later
 from serving.scoring.decision import Decision, NoCutoff
 from training.calibrate import SAME, UPDATING, calibrate, updated
@@ -92,11 +92,16 @@ class Learned:
     refusal: Refusal | None
 
 
+def seen_to_learn(table: Table) -> tuple[Ints, Watched]:
+    """Return the numbers of the snapshots that are learned from, young ones last, and what had been seen of them by then."""
+    numbers = np.concatenate([table.parts.fit, young(table.snapshots, table.parts)])
+    return numbers, table.seen(numbers, known_until(table.snapshots, table.parts))
+
+
 def learn(table: Table, settings: FitSettings, tick: Tick = lambda _: None) -> Learned:
     """Return what was learned from the rows before the test."""
     parts, columns = table.parts, table.builder.columns
-    numbers = np.concatenate([parts.fit, young(table.snapshots, parts)])
-    seen = table.seen(numbers, known_until(table.snapshots, parts))
+    numbers, seen = seen_to_learn(table)
     lesson, places = lessons(seen, 0.0, table.horizon, columns, settings.ridge)
     used = numbers[places]
     blocks = folds(table.snapshots, used, converted=lesson.converted)
@@ -140,7 +145,7 @@ def _decision(
         margins = fitted.unseen(rows, places, trees=chosen.rung == "lightgbm")
     policy, until = table.data.definition.cutoff, table.data.until
     return choose_cutoff(
-        calibration.probabilities(margins), met, policy, *_segments(table, rows), until, _of_all(table, met)
+        calibration.probabilities(margins), met, policy, *segments_of(table.builder, rows), until, _of_all(table, met)
     )
 
 
@@ -169,8 +174,9 @@ def _calibrated(table: Table, chosen: Chosen, unseen: Floats) -> tuple[Sigmoid, 
     return calibration, parts.cutoff, calibration.probabilities(margins)
 
 
-def _segments(table: Table, rows: Floats) -> tuple[Ints | None, tuple[str, ...]]:
-    trait, builder = table.data.definition.cutoff.segments, table.builder
+def segments_of(builder: FeatureBuilder, rows: Floats) -> tuple[Ints | None, tuple[str, ...]]:
+    """Return the segment number of each row and the segments' names; (None, ()) where cutoffs are the same for all."""
+    trait = builder.definition.cutoff.segments
     if trait is None:
         return None, ()
     names = levels_of_trait(builder.definition, builder.levels, trait)
@@ -184,7 +190,7 @@ def _course(
     held, probabilities, _ = chosen
     horizon, ages, until = table.horizon, table.data.definition.scored_days(), last_met(table.data.definition)
     whole = table.seen(held, table.data.until)
-    odds = np.log(probabilities) - np.log1p(-probabilities)
+    odds = odds_of(probabilities)
     days = tuple(day for day in TOLD if day < horizon)
     soon = stage_of(odds, whole, ages, (*days, horizon))
     end = table.data.definition.conversion.later
@@ -206,7 +212,7 @@ def _later(table: Table, slow: Slow, chosen: tuple[Ints, Floats, Decision]) -> L
     latest = 1.0 - (1.0 - probabilities) / (1.0 + np.exp(odds))
     end = slow.stage.days[-1]
     seen = table.seen(held, table.data.until)
-    is_pql = decision.flags(probabilities, _segments(table, table.rows[held])[0])
+    is_pql = decision.flags(probabilities, segments_of(table.builder, table.rows[held])[0])
     open_ = np.flatnonzero((seen.seen >= end) & ~is_pql)
     won = (seen.took[open_] < end).astype(np.int64)
     rows = table.snapshots.take(held[open_])

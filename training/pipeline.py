@@ -21,7 +21,6 @@ from features.durations import DAY
 from features.errors import NotEnoughData, Refusal
 from features.leads import NEVER
 from features.matrix import FeatureBuilder
-from features.segments import levels_of_trait, segment_numbers
 from features.times import moment_of
 from features.windows import Floats
 from serving.scoring.artifact import Artifact
@@ -35,7 +34,7 @@ from training.fit import FitSettings, Fitted
 from training.judging.evidence import Evidence, evidence
 from training.ladder import Step
 from training.leaks import Leak, faulty_trials, find_leaks, without, written_starts
-from training.learn import Learned, Table, learn
+from training.learn import Learned, Table, learn, segments_of
 from training.rounds import rounds
 from training.snapshots import Snapshots, known_levels, snapshots, together
 from training.split import Split, split
@@ -93,7 +92,7 @@ class Trained:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The rows of `daily` at the ages of learning, in the order of the test snapshots: they judge the score itself."""
-        return self.daily[self.daily["at_age"].to_numpy(bool)].reset_index(drop=True)
+        return evaluate.at_ages(self.daily)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -121,18 +120,19 @@ def train(data: Dataset, definition_text: str, settings: Settings, progress: Pro
     progress("judging on later trials")
     judged = _judged(version, table, learned, settings)
     if judged.refusal is not None:
-        # Whoever serves it by hand all the same: nobody is called a PQL.
-        judged = _judged(_silenced(version, judged.refusal), table, learned, settings)
+        judged = _silenced(judged, judged.refusal)
     clocks = compare_clocks(table.data, table.builder, table.snapshots, table.rows)
     return replace(judged, clocks=clocks, leaks=leaks, tried=_facts_of(tried))
 
 
-def _silenced(version: Artifact, refusal: Refusal) -> Artifact:
-    """Return a version that labels nobody."""
-    policy, course = version.definition.cutoff, version.course
+def _silenced(judged: Trained, refusal: Refusal) -> Trained:
+    """Return a version that labels nobody, whoever serves it by hand all the same."""
+    policy, course = judged.artifact.definition.cutoff, judged.artifact.course
     nobody = NoCutoff(policy.at_least, policy.confidence, str(refusal))
     later = None if course.later is None else replace(course.later, decision=nobody)
-    return replace(version, decision=nobody, course=replace(course, later=later))
+    daily = judged.daily.assign(is_pql=False, is_nurture=False)
+    version = replace(judged.artifact, decision=nobody, course=replace(course, later=later))
+    return replace(judged, artifact=version, daily=daily, promise=evaluate.promise(daily, nobody))
 
 
 def _table(data: Dataset, settings: Settings, progress: Progress) -> Table:
@@ -175,7 +175,7 @@ def _without_leaks(table: Table, text: str, leaks: tuple[Leak, ...]) -> tuple[Ta
 def _judged(version: Artifact, table: Table, learned: Learned, settings: Settings) -> Trained:
     scorer = Scorer(version)
     daily = _predictions(scorer, table)
-    predictions = daily[daily["at_age"].to_numpy(bool)]
+    predictions = evaluate.at_ages(daily)
     seed = settings.fit.seed
     figures = evaluate.evaluate(predictions, seed)
     against = {
@@ -223,11 +223,10 @@ def _predictions(scorer: Scorer, table: Table) -> pd.DataFrame:
 
 
 def _segment_names(scorer: Scorer, rows: Floats) -> list[str | None]:
-    trait, builder = scorer.builder.definition.cutoff.segments, scorer.builder
-    if trait is None:
+    numbers, names = segments_of(scorer.builder, rows)
+    if numbers is None:
         return [None] * len(rows)
-    names = levels_of_trait(builder.definition, builder.levels, trait)
-    return [names[number] if number >= 0 else None for number in segment_numbers(rows, builder.columns, trait)]
+    return [names[number] if number >= 0 else None for number in numbers]
 
 
 def _weights(scorer: Scorer, rows: Floats) -> list[tuple[str, float]]:

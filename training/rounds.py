@@ -15,7 +15,7 @@ from features.durations import DAY
 from features.leads import running
 from features.windows import Ints
 from training.labels import UNKNOWN, labels
-from training.snapshots import Snapshots
+from training.snapshots import Snapshots, ages_learned, in_order, looked_at, snapshots_of
 
 
 def ages_met(definition: Definition) -> Ints:
@@ -23,7 +23,7 @@ def ages_met(definition: Definition) -> Ints:
 
     From the first age of learning until the trial ends, or until the last age of learning where trials have no length.
     """
-    learned = np.array(sorted(definition.score_at), np.int64)
+    learned = ages_learned(definition)
     end = max(int(learned[-1]) + 1, definition.trial.length or 0)
     return np.unique(np.concatenate([learned, np.arange(learned[0], end, DAY, dtype=np.int64)]))
 
@@ -39,19 +39,12 @@ def rounds(data: Dataset, which: Ints, until: int, *, complete: bool) -> Snapsho
     Only outcomes known by the moment `until` (microseconds since 1970 UTC) count. With `complete` a lead is left out
     where any of its outcomes is not known by then, so that all leads had the same number of chances.
     """
-    leads, ages = data.leads, ages_met(data.definition)
-    lead = np.repeat(which, len(ages))
-    as_of = leads.started_at[lead] + np.tile(ages, len(which))
-    horizon = data.definition.conversion.horizon
+    leads, ages, horizon = data.leads, ages_met(data.definition), data.definition.conversion.horizon
+    lead, as_of = looked_at(leads, which, ages)
     label = labels(leads, lead, as_of, horizon, until)
     known = label != UNKNOWN
     if complete:
         known &= np.repeat(known.reshape(-1, len(ages)).all(axis=1), len(ages))
     # A trial may have a length of its own, and end before the others do.
-    keep = np.flatnonzero(running(leads, lead, as_of) & known & (leads.ends_at[lead] > as_of))
-    keep = keep[np.argsort(as_of[keep], kind="stable")]
-    lead, as_of = lead[keep], as_of[keep]
-    weight = np.full(len(keep), 1.0 / len(ages))
-    return Snapshots(
-        lead, leads.accounts[lead], as_of, leads.started_at[lead], as_of + horizon, label[keep].astype(np.int64), weight
-    )
+    kept = in_order(running(leads, lead, as_of) & known & (leads.ends_at[lead] > as_of), as_of)
+    return snapshots_of(leads, lead[kept], as_of[kept], label[kept], horizon, len(ages))

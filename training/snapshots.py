@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from features.dataset import Dataset
+from features.definition import Definition
 from features.leads import Leads, running
 from features.traits import learn_levels
 from features.windows import Floats, Ints
 from training.labels import UNKNOWN, labels
+
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,40 @@ def row_weight(ages: int) -> float:
     return 1.0 / ages
 
 
+def ages_learned(definition: Definition) -> Ints:
+    """Return the ages at which the model learns to score a trial, in microseconds, ascending."""
+    return np.array(sorted(definition.score_at), np.int64)
+
+
+def looked_at(leads: Leads, which: Ints, ages: Ints) -> tuple[Ints, Ints]:
+    """Return (lead, as_of) for some leads at every age, lead by lead: int64 arrays of shape (n_which * n_ages,)."""
+    lead = np.repeat(which, len(ages))
+    return lead, leads.started_at[lead] + np.tile(ages, len(which))
+
+
+def in_order(keep: Bools, as_of: Ints) -> Ints:
+    """Return the places that are kept, by their moment."""
+    places = np.flatnonzero(keep)
+    return places[np.argsort(as_of[places], kind="stable")]
+
+
 def snapshots(data: Dataset, leads: Leads) -> Snapshots:
     """Return every snapshot of the definition's ages whose trial still ran and whose outcome is known by now."""
-    ages = np.array(sorted(data.definition.score_at), np.int64)
-    which = np.repeat(np.arange(len(leads)), len(ages))
-    as_of = leads.started_at[which] + np.tile(ages, len(leads))
-    horizon = data.definition.conversion.horizon
-    label = labels(leads, which, as_of, horizon, data.until)
-    keep = np.flatnonzero(running(leads, which, as_of) & (label != UNKNOWN))
-    keep = keep[np.argsort(as_of[keep], kind="stable")]
-    which, as_of, converted = which[keep], as_of[keep], label[keep].astype(np.int64)
-    weight = np.full(len(keep), row_weight(len(ages)))
-    return Snapshots(which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, converted, weight)
+    ages, horizon = ages_learned(data.definition), data.definition.conversion.horizon
+    lead, as_of = looked_at(leads, np.arange(len(leads)), ages)
+    label = labels(leads, lead, as_of, horizon, data.until)
+    kept = in_order(running(leads, lead, as_of) & (label != UNKNOWN), as_of)
+    return snapshots_of(leads, lead[kept], as_of[kept], label[kept], horizon, len(ages))
+
+
+def snapshots_of(
+    leads: Leads, lead: Ints, as_of: Ints, label: npt.NDArray[np.int8], horizon: int, ages: int
+) -> Snapshots:
+    """Return the table of some leads at some moments, whose labels are known; so many ages share a lead's weight."""
+    weight = np.full(len(lead), row_weight(ages))
+    return Snapshots(
+        lead, leads.accounts[lead], as_of, leads.started_at[lead], as_of + horizon, label.astype(np.int64), weight
+    )
 
 
 def known_levels(data: Dataset, lead: Ints, as_of: Ints) -> dict[str, tuple[str, ...]]:

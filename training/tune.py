@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from training.fit import FitSettings, Tick, fit
-from training.learn import Table
+from training.learn import Table, seen_to_learn
 from training.split import folds
-from training.watched import known_until, lessons, young
+from training.watched import lessons
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -43,8 +41,7 @@ def tuned(table: Table, settings: FitSettings, search: Search, tick: Tick = lamb
     """Return the settings with the lowest held-out log loss among the candidates; same input, same seed, same settings."""
     import optuna
 
-    numbers = np.concatenate([table.parts.fit, young(table.snapshots, table.parts)])
-    seen = table.seen(numbers, known_until(table.snapshots, table.parts))
+    numbers, seen = seen_to_learn(table)
     lesson, places = lessons(seen, 0.0, table.horizon, table.builder.columns, settings.ridge)
     blocks = folds(table.snapshots, numbers[places], BLOCKS, lesson.converted)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from features.columns import Column
 from features.durations import DAY
-from features.leads import NEVER, Leads
+from features.leads import Leads
 from features.windows import Floats, Ints
 from serving.scoring.course import Stage
 from training.calibrate import in_the_large
@@ -55,7 +55,7 @@ def watched(rows: Floats, table: Snapshots, leads: Leads, numbers: Ints, until: 
     as_of, converted_at = table.as_of[numbers], leads.converted_at[table.lead[numbers]]
     # Not by subtraction: the time of what never happens is the largest number there is.
     took = np.where(converted_at < until, converted_at, as_of) - as_of
-    days = np.where((converted_at < NEVER) & (converted_at < until), took / DAY, np.inf)
+    days = np.where(converted_at < until, took / DAY, np.inf)
     age, seen = (as_of - table.started_at[numbers]) / DAY, (until - as_of) / DAY
     return Watched(rows[numbers], table.weight[numbers], age, days, seen)
 

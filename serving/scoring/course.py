@@ -8,6 +8,7 @@ the lower probability, and what is explained is one margin.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Course:
         """The days by which probabilities are given, ascending; the horizon is one of them."""
         return self.soon.days + (self.later.stage.days if self.later else ())
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The days as people write them, such as `7d`."""
         return tuple(span_text(round(day * DAY)) for day in self.days)
@@ -93,9 +94,9 @@ class Course:
         still = 1.0 - scores[:, None]
         return np.hstack([soon, 1.0 - still * (1.0 - after)])
 
-    def covers(self, rows: Floats) -> NDArray[np.bool_]:
-        """Return which leads are of an age at which it was looked at leads like them: bool array of shape (n,)."""
-        covered: NDArray[np.bool_] = (rows[:, 0] >= self.ages[0]) & (rows[:, 0] < self.until)
+    def covers(self, ages: Floats) -> NDArray[np.bool_]:
+        """Return at which ages, in days, leads were looked at: bool array of shape (n,)."""
+        covered: NDArray[np.bool_] = (ages >= self.ages[0]) & (ages < self.until)
         return covered
 
     def nurture(self, latest: Floats, is_pql: NDArray[np.bool_]) -> NDArray[np.bool_]:

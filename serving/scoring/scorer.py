@@ -59,7 +59,7 @@ class Scorer:
         """Return the scores of feature rows of shape (n, n_columns), in the builder's column order."""
         probabilities = self.probabilities(rows)
         course = self.artifact.course
-        covered, within = course.covers(rows), course.probabilities(probabilities, rows)
+        covered, within = course.covers(rows[:, 0]), course.probabilities(probabilities, rows)
         # At other ages nothing is promised: a model that learned from two weeks knows nothing of leads of half a year.
         pql = self.artifact.decision.flags(probabilities, self.segments(rows)) & covered
         nurture = course.nurture(within[:, -1], pql) & covered

@@ -100,7 +100,7 @@ def flags_and_percentiles_follow_from_probabilities(scorer: Scorer, rows: Floats
     scored = scorer.score(rows)
     cutoff = scorer.artifact.decision.probability  # type: ignore[union-attr]
     # Before the first age of learning, and after the last day that was looked at, nothing is promised.
-    covered = scorer.artifact.course.covers(rows)
+    covered = scorer.artifact.course.covers(rows[:, 0])
     assert {True, False} == set(covered.tolist())
     assert scored.is_pql.tolist() == ((scored.probabilities >= cutoff) & covered).tolist()
     known = scorer.artifact.reference.quantiles
@@ -121,7 +121,7 @@ def nobody_is_a_pql_and_worth_nurturing_at_once(scorer: Scorer, rows: Floats) ->
     scored, later = scorer.score(rows), scorer.artifact.course.later
     assert not (scored.is_pql & scored.is_nurture).any()
     assert later is not None
-    likely = later.decision.flags(scored.within[:, -1]) & scorer.artifact.course.covers(rows)
+    likely = later.decision.flags(scored.within[:, -1]) & scorer.artifact.course.covers(rows[:, 0])
     assert scored.is_nurture.tolist() == (likely & ~scored.is_pql).tolist()
 
 
@@ -209,7 +209,7 @@ def test_segments_of_a_row_decide_which_cutoff_counts(
     numbers = segmented.segments(rows)
     assert numbers is not None
     assert set(numbers.tolist()) >= {0, 1}
-    covered = segmented.artifact.course.covers(rows)
+    covered = segmented.artifact.course.covers(rows[:, 0])
     assert segmented.score(rows).is_pql.tolist() == ((numbers == 0) & covered).tolist()
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from features.durations import DAY
 from features.leads import NEVER, Leads
-from features.windows import Floats, Ints
+from features.windows import Ints
 from serving.scoring.course import Stage
-from tests.training.worlds import COLUMNS, HORIZON, RIDGE, START, leads_of, table_of
+from tests.training.worlds import COLUMNS, HORIZON, RIDGE, START, World, leads_of, simulated, table_of
 from training.calibrate import in_the_large
 from training.fit import Lessons
 from training.labels import UNKNOWN, labels
-from training.snapshots import Snapshots
 from training.watched import EDGES, FEWEST, Watched, lessons, stage_of, watched
 
 # Whole days and the instants beside them: there the edges lie, and drawn at large they would never be met.
@@ -81,35 +80,6 @@ def test_some_are_taken_as_they_are() -> None:
 
 
 # --- a world with a known truth ---------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class World:
-    """Snapshots at the age of 3 days whose true log-odds by the horizon are known, seen until 90 days after the first.
-
-    The odds are proportional: by day d they are those by the horizon times (d / horizon) ** 1.2.
-    """
-
-    rows: Floats
-    table: Snapshots
-    leads: Leads
-    odds: Floats
-    until: int
-
-    def seen(self) -> Watched:
-        return watched(self.rows, self.table, self.leads, np.arange(len(self.table)), self.until)
-
-
-def simulated(seed: int, n: int = 2_500) -> World:
-    rng = np.random.default_rng(seed)
-    rows = rng.poisson(rng.gamma(0.7, 4.0, (n, 3))).astype(np.float64)
-    odds = 0.9 * np.log1p(rows[:, 0]) - 0.7 * np.log1p(rows[:, 1]) - 1.6
-    started = START + np.sort(rng.integers(0, 87 * DAY, n))
-    days = HORIZON * np.exp((logit(rng.random(n)) - odds) / 1.2)
-    converted = started + 3 * DAY + (np.minimum(days, 1e6) * DAY).astype(np.int64)
-    leads = leads_of(started, converted)
-    table = table_of(leads, (3,))
-    return World(rows, table, leads, odds, START + 90 * DAY)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from features.columns import Column
 from features.definition import Measure
@@ -14,6 +16,7 @@ from features.windows import Floats, Ints
 from training.fit import FitSettings, Lessons
 from training.labels import labels
 from training.snapshots import Snapshots
+from training.watched import Watched, watched
 
 QUICK = FitSettings(max_rounds=60, patience=20)
 DIRECTIONS = (1, -1, 0, 1, -1)
@@ -87,3 +90,32 @@ def table_of(leads: Leads, ages: tuple[int, ...] = (3, 7)) -> Snapshots:
     won = labels(leads, which, as_of, horizon, NEVER).astype(np.int64)
     weight = np.full(len(which), 1 / len(ages))
     return Snapshots(which, leads.accounts[which], as_of, leads.started_at[which], as_of + horizon, won, weight)
+
+
+@dataclass(frozen=True)
+class World:
+    """Snapshots at the age of 3 days whose true log-odds by the horizon are known, seen until 90 days after the first.
+
+    The odds are proportional: by day d they are those by the horizon times (d / horizon) ** 1.2.
+    """
+
+    rows: Floats
+    table: Snapshots
+    leads: Leads
+    odds: Floats
+    until: int
+
+    def seen(self) -> Watched:
+        return watched(self.rows, self.table, self.leads, np.arange(len(self.table)), self.until)
+
+
+def simulated(seed: int, n: int = 2_500) -> World:
+    rng = np.random.default_rng(seed)
+    rows = rng.poisson(rng.gamma(0.7, 4.0, (n, 3))).astype(np.float64)
+    odds = 0.9 * np.log1p(rows[:, 0]) - 0.7 * np.log1p(rows[:, 1]) - 1.6
+    started = START + np.sort(rng.integers(0, 87 * DAY, n))
+    days = HORIZON * np.exp((logit(rng.random(n)) - odds) / 1.2)
+    converted = started + 3 * DAY + (np.minimum(days, 1e6) * DAY).astype(np.int64)
+    leads = leads_of(started, converted)
+    table = table_of(leads, (3,))
+    return World(rows, table, leads, odds, START + 90 * DAY)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from training.evaluate import METRICS, Interval, row_weights
+from training.evaluate import METRICS, Interval, at_ages, row_weights
 from training.judging import backtest
 from training.judging.backtest import Ahead, Day, Later, trials_of
 from training.judging.breakdown import Part, parts
@@ -52,7 +52,7 @@ def evidence(daily: pd.DataFrame, until: pd.Timestamp) -> Evidence:
 
     Ranking and calibration are judged at the ages of learning, and flags on every day, as leads are met.
     """
-    trials, table = trials_of(daily, SEED), daily[daily["at_age"].to_numpy(bool)]
+    trials, table = trials_of(daily, SEED), at_ages(daily)
     return Evidence(
         judged=_counted(table),
         simpler={way: _simpler(table, way) for way in SIMPLER},
