@@ -10,21 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
+from tests.training.judging.made_predictions import START, complete
 from training.judging import backtest
 from training.judging.backtest import UNKNOWN, Trials, binomial, trials_of
-
-START = pd.Timestamp("2026-03-01", tz="UTC")
-NOTHING: dict[str, float | bool] = {
-    "converted_in_days": float("nan"), "points": float("nan"), "rule": False,
-    "later": float("nan"), "later_days": float("nan"), "is_nurture": False,
-}  # fmt: skip
-
-
-def complete(table: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions with nothing in the columns that they lack."""
-    missing = {name: nothing for name, nothing in NOTHING.items() if name not in table}
-    return table.assign(segment=pd.Series(None, table.index, dtype=object), **missing)
-
 
 Row = tuple[str, float, float, int]
 """Lead, age, probability, whether it converts within the horizon."""

@@ -8,21 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.training.judging.made_predictions import START, complete
 from training.first_flags import lower_bound
 from training.judging.backtest import UNKNOWN, trials_of
 from training.judging.choices import by_segment, capacity, precision_curve, rivals
-
-START = pd.Timestamp("2026-03-01", tz="UTC")
-NOTHING: dict[str, float | bool] = {
-    "converted_in_days": float("nan"), "points": float("nan"), "rule": False,
-    "later": float("nan"), "later_days": float("nan"), "is_nurture": False,
-}  # fmt: skip
-
-
-def complete(table: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions with nothing in the columns that they lack."""
-    missing = {name: nothing for name, nothing in NOTHING.items() if name not in table}
-    return table.assign(segment=pd.Series(None, table.index, dtype=object), **missing)
 
 
 def random_table(seed: int, n: int = 100) -> pd.DataFrame:
