@@ -5,12 +5,24 @@ Only plain names can stand in braces, so a definition cannot reach into objects,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from math import floor, log10
 from string import Formatter
 
-WHOLE = frozenset({"once"})
+from features.languages import LANGUAGES
+from features.wording import Wording, plain
+from features.wording import wording as wording_of
+
+WHOLE = LANGUAGES["en"].once
 """Forms that say the number themselves."""
+OWN = frozenset({"window", "last", "product", "reason", "mention"})
+"""Facts in this project's or the definition's own words; what a stranger wrote in them was made plain when they were made."""
+
+NUMBERS = (int, float)
+
+Part = tuple[str, str | None, tuple[str, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -22,7 +34,7 @@ class Phrase:
     """
 
     source: str
-    parts: tuple[tuple[str, str | None, tuple[str, str] | None], ...]
+    parts: tuple[Part, ...]
 
     @classmethod
     def parse(cls, source: object) -> Phrase:
@@ -37,48 +49,77 @@ class Phrase:
             raise ValueError(f"must have matching braces ({error})") from None
         return cls(source, tuple(_part(literal, name, spec, conversion) for literal, name, spec, conversion in pieces))
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """The facts this sentence quotes."""
         return frozenset(name for _, name, _ in self.parts if name is not None)
 
-    def fill(self, facts: Mapping[str, object]) -> str:
-        """Return the sentence with the facts in it; a fact that is not there raises KeyError."""
-        return "".join(literal + _say(facts, name, forms) for literal, name, forms in self.parts)
+    def fill(self, facts: Mapping[str, object], wording: Wording | None = None) -> str:
+        """Return the sentence with the facts in it, in English where no wording is given.
+
+        A text among the facts stands there as `plain` leaves it.
+
+        Raises
+        ------
+        KeyError
+            Where a fact is not there.
+        ValueError
+            Where one is a number that is not finite.
+        """
+        says = wording or wording_of("en")
+        return "".join(literal + _say(facts, name, forms, says) for literal, name, forms in self.parts)
 
 
-def _part(
-    literal: str, name: str | None, spec: str | None, conversion: str | None
-) -> tuple[str, str | None, tuple[str, str] | None]:
+def _part(literal: str, name: str | None, spec: str | None, conversion: str | None) -> Part:
     if name is None:
         return literal, None, None
     if not name.isidentifier() or conversion:
         raise ValueError(f"must have only plain facts such as {{count}} in braces, not {{{name}}}")
     if not spec:
         return literal, name, None
-    one, bar, many = spec.partition("|")
-    if not bar:
+    forms = tuple(spec.split("|"))
+    if len(forms) == 1:
         raise ValueError(f"must give both forms of {{{name}:…}}, such as {{{name}:invite|invites}}")
-    return literal, name, (one, many)
+    return literal, name, forms
 
 
-def _say(facts: Mapping[str, object], name: str | None, forms: tuple[str, str] | None) -> str:
+def _say(facts: Mapping[str, object], name: str | None, forms: tuple[str, ...] | None, says: Wording) -> str:
     if name is None:
         return ""
     value = facts[name]
-    text = number_words(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    if forms is None:
-        return text
-    # `{count:once|times}` needs no number where it happened once.
-    if value == 1:
-        return forms[0] if forms[0] in WHOLE else f"{text} {forms[0]}"
-    return f"{text} {forms[1]}"
+    if isinstance(value, NUMBERS) and not isinstance(value, bool):
+        return says.counted(value, forms) if forms else says.number(value)
+    text = str(value) if name in OWN else plain(str(value))
+    return f"{text} {forms[-1]}" if forms else text
+
+
+def problems_of(phrase: Phrase, language: str) -> Iterator[str]:
+    """Yield, without the place, what keeps a sentence's forms from being those of a language.
+
+    >>> list(problems_of(Phrase.parse("{count:a|b|c}"), "de"))
+    ["must give 2 forms of {count:…} in language 'de' (one|other), got 3."]
+    """
+    says = wording_of(language)
+    once = {word for each in LANGUAGES.values() for word in each.once} - says.says.once
+    fitting = sorted({2, len(says.categories)})
+    for _, name, forms in phrase.parts:
+        if forms is None:
+            continue
+        if len(forms) not in fitting:
+            orders = " or ".join("one|other" if n == 2 else "|".join(says.categories) for n in fitting)
+            numbers = " or ".join(map(str, fitting))
+            yield f"must give {numbers} forms of {{{name}:…}} in language {language!r} ({orders}), got {len(forms)}."
+        if forms[0].lower() in once:
+            yield f"must say {min(says.says.once)!r} for one in language {language!r}, got {forms[0]!r}."
 
 
 def number_words(value: float) -> str:
-    """Return a number as a person would write it: `1,204`, `2.5`.
+    """Return a number as a report writes it in English: `1,204`, `2.5`; a small one to its first digit.
 
-    >>> number_words(1204.0), number_words(2.46)
-    ('1,204', '2.5')
+    >>> number_words(1204.0), number_words(2.46), number_words(0.042)
+    ('1,204', '2.5', '0.04')
     """
-    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.1f}"
+    if 0 < abs(value) < 0.05:
+        # A limit has to be a number: "at least less than 0.1" is none.
+        return f"{value:.{-floor(log10(abs(value)))}f}"
+    return wording_of("en").number(value)

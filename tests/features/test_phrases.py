@@ -1,13 +1,17 @@
 """Sentences are filled with facts and nothing else: what stands in braces is a plain name or an error."""
 
 import math
+import re
 import string
 
 import pytest
+from babel.numbers import parse_decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.phrases import Phrase, number_words
+from features.languages import LANGUAGES
+from features.phrases import OWN, Phrase, number_words, problems_of
+from features.wording import plain, wording
 
 NAMES = st.text(string.ascii_lowercase + "_", min_size=1, max_size=8).filter(str.isidentifier)
 
@@ -27,7 +31,7 @@ def test_one_takes_the_singular_and_all_else_the_plural(count: float, said: str)
     assert Phrase.parse("{count:file|files}").fill({"count": count}) == said
 
 
-@pytest.mark.parametrize(("count", "said"), [(1, "invited once"), (2, "invited 2 times"), (0, "invited 0 times")])
+@pytest.mark.parametrize(("count", "said"), [(1, "invited once"), (2, "invited twice"), (0, "invited 0 times")])
 def test_once_says_the_number_itself(count: int, said: str) -> None:
     assert Phrase.parse("invited {count:once|times}").fill({"count": count}) == said
 
@@ -88,7 +92,7 @@ def test_a_phrase_passes_as_it_is() -> None:
     assert Phrase.parse(phrase) is phrase
 
 
-@given(st.lists(st.tuples(st.text("abc .,!", max_size=5), NAMES), min_size=1, max_size=6), st.text("xyz"))
+@given(st.lists(st.tuples(st.text("abc .,!", max_size=5), NAMES), min_size=1, max_size=6), st.text("xyz", max_size=60))
 def test_filling_equals_joining_by_hand(parts: list[tuple[str, str]], word: str) -> None:
     phrase = Phrase.parse("-" + "".join(f"{literal}{{{name}}}" for literal, name in parts))
     assert phrase.names == {name for _, name in parts}
@@ -114,7 +118,11 @@ def test_any_text_is_a_phrase_or_a_value_error(text: str) -> None:
         (7.0, "7"),
         (-3, "-3"),
         (2.46, "2.5"),
+        (2.96, "3"),
+        (0.042, "0.04"),
+        (-0.0004, "-0.0004"),
         (99.94, "99.9"),
+        (99.96, "100"),
         (100.4, "100"),
         (1204, "1,204"),
         (1234567.8, "1,234,568"),
@@ -132,3 +140,119 @@ def test_whole_numbers_are_said_exactly(number: int) -> None:
 @given(st.floats(-99, 99))
 def test_small_numbers_are_said_to_a_tenth(number: float) -> None:
     assert math.isclose(float(number_words(number)), number, abs_tol=0.0501)
+
+
+# --- other languages --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence", "said"),
+    [
+        ("en", "opened {count:file|files} {window}", "opened 1,204 files in the last 7 days"),
+        ("de", "hat {window} {count:Datei|Dateien} geöffnet", "hat in den letzten 7 Tagen 1.204 Dateien geöffnet"),
+        (
+            "fr",
+            "a ouvert {count:fichier|de fichiers|fichiers} {window}",
+            "a ouvert 1\u202f204 fichiers au cours des 7 derniers jours",
+        ),
+        ("es", "abrió {count:archivo|archivos} {window}", "abrió 1204 archivos en los últimos 7 días"),
+    ],
+)
+def test_a_sentence_is_filled_in_its_language(language: str, sentence: str, said: str) -> None:
+    says = wording(language)
+    facts = {"count": 1204, "window": says.window(7 * 86_400_000_000)}
+    assert Phrase.parse(sentence).fill(facts, says) == said
+
+
+@given(st.sampled_from(list(LANGUAGES)), st.integers(0, 10**12), st.floats(0.05, 10**9))
+def test_every_number_among_the_facts_is_found_back_in_the_text(language: str, count: int, spent: float) -> None:
+    text = Phrase.parse("{count:file|files} for {spent}").fill({"count": count, "spent": spent}, wording(language))
+    first, second = (parse_decimal(found, locale=language) for found in re.findall(r"\d[\d.,\u202f]*", text))
+    assert first == count
+    assert math.isclose(float(second), spent, abs_tol=0.501 if spent >= 99.95 else 0.0501)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_an_error_and_no_text(value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Phrase.parse("{count}").fill({"count": value})
+    with pytest.raises(ValueError, match="finite"):
+        Phrase.parse("{count:file|files}").fill({"count": value})
+
+
+@pytest.mark.parametrize(
+    ("sentence", "language", "problem"),
+    [
+        ("{count:a|b|c}", "en", "must give 2 forms of {count:…} in language 'en' (one|other), got 3."),
+        ("{window} {n:a|b|c}", "de", "must give 2 forms of {n:…} in language 'de' (one|other), got 3."),
+        (
+            "{count:a|b|c|d}",
+            "fr",
+            "must give 2 or 3 forms of {count:…} in language 'fr' (one|other or one|many|other), got 4.",
+        ),
+        ("{count:once|times}", "de", "must say 'einmal' for one in language 'de', got 'once'."),
+        ("{count:Una vez|veces}", "fr", "must say 'une fois' for one in language 'fr', got 'Una vez'."),
+    ],
+)
+def test_forms_that_are_not_the_languages_are_named(sentence: str, language: str, problem: str) -> None:
+    assert list(problems_of(Phrase.parse(sentence), language)) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "language"),
+    [
+        ("{count:a|b} {window}", "en"),
+        ("{count:once|times}", "en"),
+        ("{count:einmal|mal}", "de"),
+        ("{count:a|b}", "fr"),
+        ("{count:a|b|c}", "es"),
+        ("{count}", "es"),
+    ],
+)
+def test_forms_of_the_language_are_no_problem(sentence: str, language: str) -> None:
+    assert list(problems_of(Phrase.parse(sentence), language)) == []
+
+
+# --- what strangers write ---------------------------------------------------------------------
+
+EVIL = [
+    "<script>alert(1)</script>",
+    "{count}",
+    "{0.__class__.__init__.__globals__}",
+    "%s%n",
+    "abc\u202ecba",
+    "a\x00b\x1b[2J",
+    "<!channel> <@U024BE7LH>",
+    "two\nlines\r\nX-Header: 1",
+    "zero\u200bwidth",
+    "\ud800",
+    "x" * 10_000,
+    "\u0301" * 500,
+]
+
+
+@pytest.mark.parametrize("evil", EVIL, ids=range(len(EVIL)))
+def test_what_a_stranger_wrote_stands_in_a_sentence_as_plain_text(evil: str) -> None:
+    said = Phrase.parse("works at {value} and {count:a|b}").fill({"value": evil, "count": 2})
+    assert said == f"works at {plain(evil)} and 2 b"
+    assert said.isprintable()
+    assert len(said) <= 80 + len("works at  and 2 b")
+    said.encode("utf-8")
+
+
+@pytest.mark.parametrize("evil", EVIL, ids=range(len(EVIL)))
+def test_a_text_where_a_number_should_be_is_made_plain_too(evil: str) -> None:
+    assert Phrase.parse("{count:a|b}").fill({"count": evil}) == f"{plain(evil)} b"
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_a_sentence_of_ours_is_said_whole(name: str) -> None:
+    sentence = "opened the pricing page 3 times, " * 10
+    assert Phrase.parse(f"{{{name}}}").fill({name: sentence}) == sentence
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_our_own_words_would_pass_as_plain_text_unchanged(language: str) -> None:
+    says = wording(language)
+    words = [says.window(None), says.window(3650 * 86_400_000_000), says.ago(0), says.ago(1234), says.more_than(92, 6)]
+    assert [plain(one) for one in words] == words
