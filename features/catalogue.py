@@ -26,8 +26,9 @@ How events are cleaned before they are counted is written in [events.md](events.
 Any signal can have any of these, as `measures: [count, sum(amount), reached(3)]`. Those marked *account* need `scope: account`:
 they look at everybody in the lead's account. *More is* says which way the score may move where the signal's direction is `+`.
 """
-TEAM = """An account's active users are `distinct(user)`; those who joined are the count of `$trial_started`, and those who
-bought that of `$converted`, both made from the trials table for signals with `scope: account`."""
+TEAM = """`distinct(user)` tells apart who did it, which makes an account's active users, and `distinct(event)` which of the
+signal's events were done, which makes its breadth; neither reads a property. Those who joined are the count of `$trial_started`,
+and those who bought that of `$converted`, both made from the trials table for signals with `scope: account`."""
 _MORE = {1: "higher", -1: "lower", 0: "free"}
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from features.definition import Definition, Measure, Signal, Trait, Window
 from features.errors import InvalidSetting
+from features.measures import TOLD_APART
 from features.phrases import Phrase
 
 Scope = Literal["lead", "account", "trait", "clock"]
@@ -20,6 +21,8 @@ Levels = Mapping[str, tuple[str, ...]]
 """The categories of each category trait that training saw often enough; any other value is none of them."""
 
 TRIAL_AGE = "trial_age"
+ENTERPRISE = "enterprise"
+"""The level of the column that tells enterprises from other businesses."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,18 @@ def _signal_column(signal: Signal, measure: Measure, window: Window | None) -> C
     spec = measure.spec
     name = f"{signal.name}_{measure.name}" + (f"_{window.name}" if window else "")
     meaning = spec.meaning.format(of=measure.of) + (f", {window.words}" if window else "")
-    words = {"signal": plain_words(signal.name), "window": window.words if window else "", "of": measure.of or ""}
+    words = {"signal": plain_words(signal.name), "window": window.words if window else "", "of": _told_apart(measure)}
     direction = signal.sign * spec.sense
     unit = spec.unit.format(of=measure.of)
     return Column(
         name, signal.name, signal.scope, direction, unit, meaning, _sentence(spec.sentence, words), measure, window
     )
+
+
+def _told_apart(measure: Measure) -> str:
+    """Return what stands in a measure's brackets, as a sentence says it."""
+    of = measure.of or ""
+    return TOLD_APART.get(of, of) if measure.how == "distinct" else of
 
 
 def plain_words(name: str) -> str:
@@ -109,6 +118,10 @@ def _trait_columns(trait: Trait, levels: Levels) -> Iterable[Column]:
         meaning = f"1 where the domain of {trait.source} is a business one, 0 where it is a free mail provider's"
         says = _sentence("{trait} is a business one: {value}", words)
         yield Column(f"{trait.name}_is_business", trait.name, "trait", trait.sign, "0 or 1", meaning, says)
+        if trait.enterprise:
+            meaning = f"1 where the domain of {trait.source} is that of a listed enterprise or lies under it, else 0"
+            says, name = _sentence("{trait} is a listed enterprise's: {value}", words), f"{trait.name}_is_enterprise"
+            yield Column(name, trait.name, "trait", trait.sign, "0 or 1", meaning, says, level=ENTERPRISE)
     else:
         unit = "0 or 1" if trait.type == "flag" else "number"
         says = _sentence("{trait}: {value}", words)
@@ -124,9 +137,11 @@ def fingerprint(table: Sequence[Column], definition: Definition) -> str:
 
 
 def _reads(column: Column, definition: Definition) -> list[object]:
-    """Return what a column is made of: its signal's events and windows, or its trait's kind."""
+    """Return what a column is made of: its signal's events and windows, or its trait's kind and lists."""
     if column.owner in definition.trait_of:
-        return [definition.trait_of[column.owner].type]
+        trait = definition.trait_of[column.owner]
+        lists = [sorted({*trait.enterprise}), sorted({*trait.free_mail})]
+        return [trait.type, *(lists if any(lists) else [])]
     if column.owner not in definition.signal_of:
         return []
     signal = definition.signal_of[column.owner]

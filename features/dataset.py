@@ -18,6 +18,7 @@ from features.definition import Definition
 from features.errors import InvalidInput
 from features.events import EventRules, as_texts, need, or_null
 from features.history import History
+from features.joining import JOINED, joined, with_accounts
 from features.leads import NEVER, Leads
 from features.logs import Logs
 from features.matrix import FeatureBuilder
@@ -211,7 +212,7 @@ def dataset(
     """
     source = events if isinstance(events, Source) else Source.of(events)
     rules, sieve, trials_sieve = EventRules(definition, read_at), Sieve("events"), trials_sieve or Sieve("trials")
-    survey, history, raw = _read_all(source, trials, rules, sieve, progress)
+    survey, history, raw, homes = _read_all(source, trials, rules, sieve, progress)
     users = clean_trials(raw, survey, definition, trials_sieve, read_at)
     if definition.lead == "account":
         users = _refuse_homonyms(users, trials_sieve)
@@ -220,6 +221,8 @@ def dataset(
     if beyond := survey.after(until):
         sieve.count(f"timestamp lies more than {STRAY_DAYS} days after all others", beyond, [])
     trials_sieve.mended.update(_unread(users, survey, definition))
+    if placed := len(users.join(homes, on="user_id", how="semi")):
+        trials_sieve.mended[JOINED] += placed
     table = _accounts(users, history.reader.roster) if definition.lead == "account" else users
     leads = _leads(table, users, history.reader.roster, survey, definition)
     rejections, mended = (*sieve, *trials_sieve), sieve.mended + trials_sieve.mended
@@ -230,25 +233,35 @@ def dataset(
 
 def _read_all(
     source: Source, trials: pl.DataFrame | None, rules: EventRules, sieve: Sieve, progress: Progress
-) -> tuple[Survey, History, pl.DataFrame]:
-    """Return what the events tell as a whole, what happened, and the raw trials, which events tell where none are given."""
+) -> tuple[Survey, History, pl.DataFrame, pl.DataFrame]:
+    """Return what the events tell as a whole, what happened, and the raw trials, which events tell where none are given.
+
+    The last is who was joined to an account, see `features.joining.joined`.
+    """
     definition = rules.definition
     if trials is None and definition.conversion.event is None:
         raise InvalidInput.no_conversions(definition.conversion.column)
     survey = Survey(wanted(definition, None if trials is None else trials.columns))
     if trials is None:
         _read(source, rules, sieve, survey, None, progress)
-        trials = named = derive_trials(survey, definition)
+        trials = derive_trials(survey, definition)
+        homes = joined(trials, survey, definition)
+        trials = named = with_accounts(trials, homes)
     else:
+        homes = joined(trials, Survey(Wanted({}, frozenset())), definition)
+        trials = with_accounts(trials, homes)
         named = _named(trials, definition)
         history = History.of(Reader(Roster.of(named), definition))
         _read(source, rules, sieve, survey, history, progress)
-        if len(without_excluded(named, survey, definition)) == len(named):
-            return survey, history, trials
+        told = joined(trials, survey, definition)
+        if not len(told) and len(without_excluded(named, survey, definition)) == len(named):
+            return survey, history, trials, homes
+        homes, trials = pl.concat([homes, told]), with_accounts(trials, told)
+        named = _named(trials, definition)
     # Who is whose lead, or nobody's customer, was only known once all events had been seen, so they are read again.
     history = History.of(Reader(Roster.of(without_excluded(named, survey, definition)), definition))
     _read(source, rules, Sieve("events"), None, history, progress)
-    return survey, history, trials
+    return survey, history, trials, homes
 
 
 def _read(
@@ -317,12 +330,18 @@ def _leads(table: pl.DataFrame, users: pl.DataFrame, roster: Roster, survey: Sur
 
 
 def _members(table: pl.DataFrame, users: pl.DataFrame, roster: Roster, definition: Definition) -> pl.DataFrame:
-    """Return which lead each user belongs to: columns user_id, account_id and lead."""
-    who = users.select("user_id", "account_id")
+    """Return the users with the number of the lead that each belongs to, as the column lead."""
+    who = users.select(*dict.fromkeys(("user_id", "account_id", "started_at", *_addressed(users, definition))))
     if definition.lead == "user":
         return who.with_columns(lead=pl.int_range(pl.len(), dtype=pl.Int64))
     numbered = table.select("home", lead=pl.int_range(pl.len(), dtype=pl.Int64))
     return who.with_columns(home=roster.homes(users)).join(numbered, on="home").drop("home")
+
+
+def _addressed(users: pl.DataFrame, definition: Definition) -> list[str]:
+    """Return the columns of the users' table that hold e-mail addresses."""
+    addresses = [trait.source for trait in definition.traits if trait.type == "email_domain"]
+    return [source for source in addresses if source in users.columns]
 
 
 def _accounts(users: pl.DataFrame, roster: Roster) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from features.measures import USER
+from features.measures import TOLD_APART
 from features.vocabulary import Vocabulary, number
 from features.windows import EventLog, Events, Floats, Ints, Small, group
 
@@ -84,7 +84,7 @@ class PropertyReader:
         self.kinds.append(self.vocabulary.readings[event].kind(properties))
         self.numbers.append([number(properties.get(name)) for name in self.vocabulary.numbers])
         codes = self.vocabulary.codes
-        self.codes.append([NOBODY if name == USER else _code(name, properties.get(name)) for name in codes])
+        self.codes.append([NOBODY if name in TOLD_APART else _code(name, properties.get(name)) for name in codes])
 
     def arrays(self) -> tuple[Ints, Floats, Ints]:
         """Return kinds (n,), numbers (n_numbers, n) and codes (n_codes, n)."""
@@ -141,7 +141,7 @@ Said = tuple[Small, Floats, Ints]
 
 
 def _read(said: Iterable[tuple[str, Mapping[str, object]]], vocabulary: Vocabulary) -> Said:
-    """Return what events with these properties say; who did it is not in it."""
+    """Return what events with these properties say; who did it, and what was done, are not in it."""
     reader = PropertyReader(vocabulary)
     for event, properties in said:
         reader.read(event, properties)
@@ -158,6 +158,8 @@ def _filled(bases: Small, users: Ints, rows: Ints, said: Said | None, vocabulary
         kinds[rows], numbers[:, rows], codes[:, rows] = said
     if vocabulary.user_row >= 0:
         codes[vocabulary.user_row] = users
+    if vocabulary.event_row >= 0:
+        codes[vocabulary.event_row] = bases
     return kinds, numbers, codes
 
 

@@ -15,8 +15,10 @@ from features.windows import Op
 LONGEST_MEMORY = 1_000
 """Events per signal whose days are remembered while a lead's history is walked."""
 
-USER = "user"
-"""`distinct(user)` tells apart who did it, not a property."""
+USER, EVENT = "user", "event"
+"""`distinct(user)` tells apart who did it and `distinct(event)` what was done, not a property."""
+TOLD_APART: Mapping[str, str] = {USER: "people", EVENT: "events"}
+"""What `distinct` tells apart beside properties, in words."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def segment_numbers(rows: Floats, columns: Sequence[Column], trait: str) -> Ints
     """
     places = [place for place, column in enumerate(columns) if column.scope == "trait" and column.owner == trait]
     numbers = np.full(len(rows), NO_LEVEL, np.int64)
-    if len(places) == 1 and columns[places[0]].level is None:
+    # A column without a level tells no from yes; what else a trait may have beside it makes no further levels.
+    if places and columns[places[0]].level is None:
         known = ~np.isnan(rows[:, places[0]])
         numbers[known] = rows[known, places[0]] > 0
         return numbers

@@ -8,30 +8,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from features.columns import Column, Levels
+from features.columns import ENTERPRISE, Column, Levels
 from features.definition import Definition, Trait
+from features.domains import FREE_MAIL, Standing, domain_of
 from features.vocabulary import number
 from features.windows import Floats
 
 MIN_LEVEL_COUNT = 30
 """Leads that must share a category before it gets a column: fewer say nothing that survives on later data."""
 MAX_LEVELS = 12
-
-# Providers that hand an address to anyone; any other domain is taken for an employer's.
-FREE_MAIL = frozenset(
-    "gmail.com googlemail.com yahoo.com yahoo.co.uk ymail.com hotmail.com hotmail.co.uk outlook.com live.com msn.com "
-    "icloud.com me.com mac.com aol.com gmx.com gmx.de gmx.net web.de mail.com mail.ru yandex.ru yandex.com protonmail.com "
-    "proton.me pm.me zoho.com fastmail.com hey.com tutanota.com qq.com 163.com 126.com naver.com orange.fr free.fr "
-    "laposte.net libero.it t-online.de comcast.net verizon.net att.net".split()
-)
-
-
-def domain_of(address: object) -> str | None:
-    """Return the domain of an e-mail address, or the text itself where it is a bare domain; None where it is neither."""
-    if not isinstance(address, str):
-        return None
-    domain = address.rpartition("@")[2].strip().lower()
-    return domain if "." in domain else None
 
 
 def learn_levels(definition: Definition, traits: Mapping[str, Sequence[object]]) -> dict[str, tuple[str, ...]]:
@@ -71,8 +56,9 @@ def trait_number(column: Column, trait: Trait, value: object) -> float:
     if trait.type == "category":
         return float(level == column.level)
     if trait.type == "email_domain":
-        domain = domain_of(value)
-        return math.nan if domain is None else float(domain not in FREE_MAIL)
+        standing = trait.domains.standing(value)
+        least = Standing.ENTERPRISE if column.level == ENTERPRISE else Standing.BUSINESS
+        return math.nan if standing is None else float(standing >= least)
     if isinstance(value, bool):
         return float(value)
     if trait.type == "flag":
@@ -83,3 +69,9 @@ def trait_number(column: Column, trait: Trait, value: object) -> float:
 def levels_of(levels: Levels) -> dict[str, list[str]]:
     """Return levels as plain lists, for JSON."""
     return {name: list(values) for name, values in levels.items()}
+
+
+__all__ = [
+    "FREE_MAIL", "MAX_LEVELS", "MIN_LEVEL_COUNT", "domain_of", "learn_levels", "level_of", "levels_of", "trait_column",
+    "trait_number",
+]  # fmt: skip

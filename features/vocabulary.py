@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from features.definition import Definition, EventMatch, Range, Scalar
-from features.measures import USER
+from features.measures import EVENT, TOLD_APART, USER
 from features.windows import Ints
 
 LARGEST_NUMBER = 1e15
@@ -42,7 +42,7 @@ class EventReading:
 class Vocabulary:
     """Every event name that a definition reads, and the properties it sums (`numbers`) or tells apart (`codes`).
 
-    Where a measure asks who did it, the first of `codes` is USER.
+    Where a measure asks who did it, the first of `codes` is USER; where one asks what was done, EVENT is among them.
     """
 
     readings: Mapping[str, EventReading]
@@ -53,6 +53,11 @@ class Vocabulary:
     def user_row(self) -> int:
         """The row of the codes that tells who did it, -1 where nothing asks."""
         return 0 if USER in self.codes else -1
+
+    @cached_property
+    def event_row(self) -> int:
+        """The row of the codes that tells what was done, -1 where nothing asks."""
+        return self.codes.index(EVENT) if EVENT in self.codes else -1
 
     @cached_property
     def bases(self) -> Mapping[str, int]:
@@ -108,7 +113,7 @@ def _reading(definition: Definition, event: str, base: int) -> EventReading:
         if match.where:
             by_filter.setdefault(repr(sorted(match.where.items())), (match, set()))[1].add(signal.name)
     measured = any(
-        measure.spec.brackets == "property" and (measure.how, measure.of) != ("distinct", USER)
+        measure.spec.brackets == "property" and not (measure.how == "distinct" and measure.of in TOLD_APART)
         for signal, _ in users
         for measure in signal.measures
     )

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.dataset import Dataset
-from features.definition import Definition
+from features.definition import Definition, Trait
 from features.definition_rules import problems
 from features.durations import DAY, SECOND
 from features.errors import Refusal, listing
 from features.leads import NEVER, Leads
 from features.matrix import FeatureBuilder
-from features.traits import FREE_MAIL, domain_of
 from features.windows import Floats, Ints
 from training.leakage.moments import Course, Moments, courses, moments, sampled, told_by_trials
 from training.leakage.odds import SURE, Bools, Counts
@@ -142,7 +141,7 @@ def _by_traits(data: Dataset, table: Snapshots, learned: Ints, done: Container[s
             continue
         log = leads.traits[trait.name]
         known = [log.value_at(int(place)) for place in log.at(which, as_of)]
-        told = list(map(_provider, known)) if trait.type == "email_domain" else known
+        told = [_standing(trait, one) for one in known] if trait.type == "email_domain" else known
         if verdict := judge_trait(trait, told, leads.started_at[which], won, half):
             verdicts[trait.name] = verdict
     return verdicts
@@ -167,9 +166,9 @@ def _spread(rows: Ints, most: int) -> Ints:
     return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))] if len(rows) > most else rows
 
 
-def _provider(address: object) -> str | None:
-    domain = domain_of(address)
-    return None if domain is None else "free" if domain in FREE_MAIL else "business"
+def _standing(trait: Trait, address: object) -> str | None:
+    standing = trait.domains.standing(address)
+    return None if standing is None else standing.name.lower()
 
 
 def written_starts(leads: Leads) -> Leak | None:

@@ -170,7 +170,7 @@ def test_braces_in_a_users_words_stay_words() -> None:
 def test_an_underscore_in_a_name_is_said_as_a_space() -> None:
     table = columns(changed("name: stuck", "name: got_stuck"), LEVELS)
     column = next(column for column in table if column.name == "got_stuck_count_36h")
-    assert column.sentence.fill({"value": 2}) == "got stuck 2 times in the last 36 hours"
+    assert column.sentence.fill({"value": 2}) == "got stuck twice in the last 36 hours"
 
 
 def test_every_column_has_a_sentence_that_needs_nothing_but_its_value() -> None:

@@ -40,6 +40,7 @@ signals:
     windows: [36h, 14d]
     direction: "+"
     text: "invited {count:teammate|teammates} {window}, {last}"
+    mention: you bring your team
     missing: invited anybody
     playbook: call
   - name: history
@@ -47,12 +48,13 @@ signals:
     scope: account
     events: [$trial_started, $converted]
     text: started {count}
+    mention: colleagues came before you
 traits:
   - {name: email, type: email_domain, direction: "+", text: "works at {value}", speakable: true}
   - {name: size, type: number, column: company_size}
 exclude: {email_domains: ["@Own.Example"], users: [u1], accounts: [a1]}
 playbooks:
-  - {id: call, title: Call them, message: "{product}: {reason}", kinds: [team_growth, limit]}
+  - {id: call, title: Call them, message: "{product}: {mention}", kinds: [team_growth, limit]}
 """
 
 
@@ -457,8 +459,10 @@ def test_a_wrong_sentence_is_named_with_its_line(text: str, must: str) -> None:
          "(count, days_since_last, last, window), got {sum_seats}."),
         ("text: started {count}", "measures: [count]\n    text: started {last}", "got {last}."),
         ("works at {value}", "works at {email}", "traits.email.text: must quote only {value}, got 'works at {email}'."),
-        ("{product}: {reason}", "Hi {name}", "call.message: must quote only {product} and {reason}, got 'Hi {name}'."),
+        ("{product}: {mention}", "Hi {name}", "playbooks.call.message: must quote only {product}, {reason}, {mention}, "
+         "{days_left}, got 'Hi {name}'."),
         ("playbook: call", "playbook: mail", "signals.invites.playbook: must be the id of a playbook, got 'mail'."),
+        ("name: size, ", "name: size, playbook: mail, ", "traits.size.playbook: must be the id of a playbook, got 'mail'."),
         ("name: history", "name: invites", "signals and traits: every name must be there once, got 'invites' twice."),
         ("name: size", "name: history", "signals and traits: every name must be there once, got 'history' twice."),
         ("playbooks:\n", "playbooks:\n  - {id: call, title: T, message: m}\n",
@@ -512,6 +516,134 @@ def test_more_filters_on_one_event_than_can_be_combined_are_refused() -> None:
     filters = ", ".join(f"{{event: page, where: {{path: {n}}}}}" for n in range(13))
     text = problem("[$trial_started, $converted]", f"[{filters}]")
     assert text.startswith("mine.yaml: signals: at most 12 different filters on one event, got 14 on 'page'")
+
+
+# --- what stays inside, what the customer hears, and what a playbook may ask for ----------------
+
+
+def with_keys(old: str, *keys: str) -> str:
+    """Return the good definition with keys of the same part put before a line of it."""
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, "\n    ".join([*keys, old]))
+
+
+@pytest.mark.parametrize(
+    ("private", "message"),
+    [
+        ("[counts]", "signals.invites.private: must name facts of its own measures, got 'counts'. "
+         "Did you mean 'count'?"),
+        ("[window]", "signals.invites.private: must name facts of its own measures, got 'window'."),
+        ("[last]", "signals.invites.private: must name facts of its own measures, got 'last'."),
+        ("[count]", "signals.invites.text: must not quote what is private, got {count}. Quote another fact, or "
+         "take it from `private`."),
+        ("[days_since_last]", "signals.invites.text: must not quote what is private, got {days_since_last}."),
+    ],
+)  # fmt: skip
+def test_private_facts_are_those_of_the_signal_and_its_text_quotes_none(private: str, message: str) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        parse(with_keys("missing: invited anybody", f"private: {private}"))
+    assert message in str(caught.value)
+
+
+def test_facts_that_no_text_quotes_may_be_private() -> None:
+    signal = parse(with_keys("missing: invited anybody", "private: [sum_seats, trend, reached_3]")).signals[0]
+    assert signal.private == ("sum_seats", "trend", "reached_3")
+    assert parse(GOOD).signals[0].private == ()
+
+
+@pytest.mark.parametrize("fact", ["last", "days_since_last", "window"])
+def test_a_mention_says_no_times(fact: str) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        parse(GOOD.replace("mention: you bring your team", f"mention: 'you came {{{fact}}}'"))
+    assert "signals.invites.mention: must quote no times, because the customer reads it (facts: count, " in str(
+        caught.value
+    )
+    assert f"got {{{fact}}}." in str(caught.value)
+
+
+def test_a_mention_quotes_nothing_that_is_private_or_of_other_signals() -> None:
+    asked = with_keys("missing: invited anybody", "private: [sum_seats]")
+    with pytest.raises(InvalidSetting, match=r"invites\.mention: must not quote what is private, got \{sum_seats\}"):
+        parse(asked.replace("mention: you bring your team", "mention: 'you have {sum_seats} seats'"))
+    with pytest.raises(InvalidSetting, match=r"invites\.mention: must quote no times.*got \{active_days\}"):
+        parse(GOOD.replace("mention: you bring your team", "mention: 'on {active_days} days'"))
+
+
+def test_a_mention_may_say_how_many() -> None:
+    asked = GOOD.replace("mention: you bring your team", "mention: 'you invited {count:colleague|colleagues}'")
+    mention = parse(asked).signals[0].mention
+    assert mention is not None
+    assert mention.fill({"count": 2}) == "you invited 2 colleagues"
+
+
+@pytest.mark.parametrize("key", ["text", "against"])
+def test_the_value_of_a_private_trait_is_never_said(key: str) -> None:
+    told = 'text: "works at {value}", speakable: true'
+    asked = {"text": 'text: "works at {value}"', "against": 'text: a business, against: "lives at {value}"'}[key]
+    with pytest.raises(InvalidSetting, match=rf"traits\.email\.{key}: must not quote \{{value\}}, which is private"):
+        parse(GOOD.replace(told, f"{asked}, speakable: true, private: true"))
+    silent = parse(GOOD.replace(told, f"{asked}, private: true")).trait_of["email"]
+    assert (silent.private, silent.speakable) == (True, False)
+
+
+def test_a_trait_that_is_said_without_its_value_may_be_private() -> None:
+    told = 'text: "works at {value}", speakable: true'
+    trait = parse(
+        GOOD.replace(told, "text: has a business address, against: has a private one, speakable: true, private: true")
+    ).trait_of["email"]
+    assert trait.private
+    assert trait.against is not None
+    assert trait.against.source == "has a private one"
+
+
+def test_how_to_say_that_a_trait_is_not_so_quotes_only_its_value() -> None:
+    text = problem('text: "works at {value}"', 'text: works, against: "lives at {place}"')
+    assert "traits.email.against: must quote only {value}, got 'lives at {place}'." in text
+
+
+def test_a_playbook_may_ask_for_a_track_and_for_a_trial_that_ends_soon() -> None:
+    asked = GOOD.replace("kinds: [team_growth, limit]}", "track: nurture, ends_within: 36h}")
+    (book,) = parse(asked).playbooks
+    assert (book.track, book.ends_within, book.by_circumstances_alone) == ("nurture", 36 * HOUR, True)
+    (plain,) = parse(GOOD).playbooks
+    assert (plain.track, plain.ends_within, plain.by_circumstances_alone) == (None, None, False)
+
+
+@pytest.mark.parametrize("kinds", ["", ", kinds: [limit]"])
+def test_a_playbook_without_a_track_or_an_end_fits_by_its_reasons_only(kinds: str) -> None:
+    (book,) = parse(GOOD.replace(", kinds: [team_growth, limit]", kinds)).playbooks
+    assert not book.by_circumstances_alone
+    (soon,) = parse(GOOD.replace("kinds: [team_growth, limit]", "ends_within: 2d, kinds: [team_growth]")).playbooks
+    assert not soon.by_circumstances_alone
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("kinds: [team_growth, limit]", "track: later", "(call).track must be 'now' or 'nurture', got 'later'."),
+        ("kinds: [team_growth, limit]", "ends_within: soon", "(call).ends_within must be a whole number of days or hours"),
+        ("{product}: {mention}", "ends in {days_left}",
+         "playbooks.call.message: must not quote {days_left} without `ends_within`, got 'ends in {days_left}'."),
+        ('"{product}: {mention}", kinds: [team_growth, limit]', '"{reason}", track: now',
+         "playbooks.call.message: must not quote {reason} without `kinds`, got '{reason}'. Quote {mention} instead."),
+        ('"{product}: {mention}", kinds: [team_growth, limit]', '"{reason}", ends_within: 2d',
+         "playbooks.call.message: must not quote {reason} without `kinds`"),
+        ("{product}: {mention}", "you {reason}", "playbooks.call.message: quotes {reason}, and the text of 'invites' says "
+         "when it was last done, which reads like surveillance"),
+    ],
+)  # fmt: skip
+def test_a_playbook_that_could_not_be_said_is_refused(old: str, new: str, message: str) -> None:
+    assert message in problem(old, new)
+
+
+def test_a_signal_needs_no_mention_of_its_own() -> None:
+    assert parse(GOOD.replace("    mention: colleagues came before you\n", "")).playbooks
+
+
+def test_how_soon_a_number_was_reached_is_a_time_too() -> None:
+    measured = GOOD.replace("trend, reached(3)]", "trend, days_to_reach(3)]")
+    with pytest.raises(InvalidSetting, match="mention: must quote no times"):
+        parse(measured.replace("you bring your team", "took {days_to_reach_3} days"))
 
 
 # --- texts that are no definition at all -----------------------------------------------------

@@ -93,13 +93,15 @@ Told = dict[str, Any]
 def written(how: str, of: Sequence[str] = ("p", "q"), numbers: Sequence[int] = (1, 2, 4)) -> list[str]:
     """Every way to write a measure that these tests ask for."""
     if SPECS[how].brackets == "property":
-        return [f"{how}({name})" for name in (*of, *(["user"] if how == "distinct" else []))]
+        return [f"{how}({name})" for name in (*of, *(["user", "event"] if how == "distinct" else []))]
     return [f"{how}({n})" for n in numbers] if SPECS[how].brackets == "number" else [how]
 
 
 def told(measures: Sequence[str], wheres: Sequence[Any] = (), **more: Any) -> Told:
     """A definition with a signal of either scope, and others beside them that read some of the same events."""
-    own = [text for text in measures if not SPECS[text.partition("(")[0]].account]
+    # What is measured of accounts is measured of leads as well where they are accounts.
+    as_account = more.get("lead") == "account"
+    own = [text for text in measures if as_account or not SPECS[text.partition("(")[0]].account]
     first, second = (*wheres, {"p": "x"}, {"q": {"at_least": 1, "below": 2.5}})[:2]
     mine = ["act", {"event": "page", "where": first}]
     beside = ["other", {"event": "page", "where": second}]
@@ -240,7 +242,7 @@ def values_in(acts: list[Act], name: str) -> list[Fraction]:
 def different(ask: Ask) -> int:
     seen: list[object] = []
     for act in ask.found:
-        value = act.user if ask.of == "user" else act.tells(ask.of)
+        value = {"user": act.user, "event": act.event}.get(ask.of) or act.tells(ask.of)
         # Python calls True and 1 equal; they are different values of a property.
         if value is not None and not any(
             one == value and isinstance(one, bool) == isinstance(value, bool) for one in seen
@@ -821,11 +823,24 @@ def test_a_message_that_says_two_things_at_once_is_read_alike_in_any_order() -> 
 
 
 @pytest.mark.parametrize("how", ["sum", "mean"])
-def test_a_property_may_be_called_user(how: str) -> None:
-    acts = [Act("u1", "act", NOON - 1, None, '{"user": 3}', "m")]
-    assert lead_row([f"{how}(user)"], acts) == {f"{how}_user_7d": 3}
+@pytest.mark.parametrize("name", ["user", "event"])
+def test_a_property_may_be_called_user_or_event(how: str, name: str) -> None:
+    acts = [Act("u1", "act", NOON - 1, None, json.dumps({name: 3}), "m")]
+    assert lead_row([f"{how}({name})"], acts) == {f"{how}_{name}_7d": 3}
     lead = Lead("u1", None, ("user", "u1"), NOON - DAY)
-    assert by_requests([(lead, acts)], told([f"{how}(user)"]), NOON)[0][f"mine_{how}_user_1d"] == 3
+    assert by_requests([(lead, acts)], told([f"{how}({name})"]), NOON)[0][f"mine_{how}_{name}_1d"] == 3
+
+
+def test_breadth_is_how_many_events_of_the_signal_were_done_whatever_they_say_of_an_event() -> None:
+    said = ['{"event": "a"}', '{"event": "b", "p": "x"}']
+    acts = [Act("u1", event, NOON - 1 - n, None, text) for event in ("act", "page") for n, text in enumerate(said)]
+    alone = Lead("u1", None, ("user", "u1"), NOON - DAY)
+    definition = told(["distinct(event)"])
+    for done, breadth in ((acts[:2], 1), (acts[:3], 1), (acts, 2), ([Act("u1", "other", NOON - 1)], 0)):
+        # Only pages of which p is x are the signal's.
+        rows = by_tables(World(done, [Trial("u1", NOON - DAY)], [NOON]), definition)
+        assert rows["u1", None, NOON]["mine_distinct_event_1d"] == breadth
+        assert by_requests([(alone, done)], definition, NOON)[0]["mine_distinct_event_1d"] == breadth
 
 
 # --- the table of measures -----------------------------------------------------------------------

@@ -163,3 +163,110 @@ def test_what_is_known_is_the_newest_of_what_had_happened_and_arrived(
     random.shuffle(facts)  # type: ignore[attr-defined]
     log = log_of(facts, clock=clock)
     assert [known(log, lead, half_day / 2)[0] for lead in range(3)] == expected
+
+
+# --- the address of an account ---------------------------------------------------------------
+
+ADDRESSED = parse(
+    TEXT.replace("product: Tested", "product: Tested\nlead: account").replace(
+        "{name: company_size, type: number, column: size}",
+        "{name: email, type: email_domain, enterprise: [big.example]}",
+    )
+)
+RANK = {"a@gmail.com": 1, "b@gmail.com": 1, "a@small.example": 2, "b@small.example": 2, "a@eu.big.example": 3, "?": 0}
+
+
+def account_log(
+    told: Sequence[Fact] = (), given: Sequence[tuple[str, int, str | None]] = (), clock: str | None = None
+) -> TraitLog:
+    """The log of one account whose users, with their days of starting and their addresses, the table gives."""
+    survey = Survey(Wanted({}, frozenset({"email"})))
+    for event, name, day, arrived, value in told:
+        row = {
+            "user_id": name if event == "$identify" else "someone", "account_id": name if event == "$group" else None,
+            "event": event, "timestamp": ZERO + day * DAY, "received_at": None if arrived is None else ZERO + arrived * DAY,
+            "properties": json.dumps({"email": value}),
+        }  # fmt: skip
+        frame = pl.DataFrame([row], schema_overrides={"account_id": pl.String, "received_at": pl.Int64})
+        survey.add(frame.with_columns(pl.col("timestamp", "received_at").cast(INSTANT)))
+    users = given or [(name, 0, None) for name in ("u0", "u1", "u2")]
+    members = pl.DataFrame(
+        {
+            "user_id": [user for user, _, _ in users], "account_id": "X", "lead": 0,
+            "started_at": [ZERO + day * DAY for _, day, _ in users], "email": [address for _, _, address in users],
+        },
+        schema_overrides={"email": pl.String},
+    ).with_columns(pl.col("started_at").cast(INSTANT))  # fmt: skip
+    first = pl.DataFrame({"email": members["email"].drop_nulls().to_list()[:1] or [None]}, schema={"email": pl.String})
+    return trait_logs(first, members, survey, ADDRESSED, clock)["email"]
+
+
+def test_the_address_of_an_account_is_the_best_of_those_who_have_begun() -> None:
+    log = account_log(given=[("u0", 0, "a@gmail.com"), ("u1", 2, "a@small.example"), ("u2", 4, "a@eu.big.example")])
+    assert known(log, 0, 0, 1.9, 2.1, 3.9, 4.1) == [
+        "a@gmail.com", "a@gmail.com", "a@small.example", "a@small.example", "a@eu.big.example",
+    ]  # fmt: skip
+
+
+def test_who_begins_at_a_moment_is_not_yet_known_then_but_the_first_one_is() -> None:
+    log = account_log(given=[("u0", 0, "a@gmail.com"), ("u1", 2, "a@small.example")])
+    assert known(log, 0, 0, 2) == ["a@gmail.com", "a@gmail.com"]
+    assert log.value(0, ZERO + 2 * DAY + 1) == "a@small.example"
+
+
+def test_a_colleague_with_no_better_address_changes_nothing() -> None:
+    log = account_log(given=[("u0", 0, "a@small.example"), ("u1", 1, "b@small.example"), ("u2", 2, "a@gmail.com")])
+    assert log.values == ["a@small.example"]
+
+
+def test_of_two_who_begin_together_the_first_by_name_is_asked() -> None:
+    given = [("u1", 0, "b@small.example"), ("u0", 0, "a@small.example")]
+    assert account_log(given=given).values == account_log(given=given[::-1]).values == ["a@small.example"]
+
+
+def test_an_account_whose_first_users_have_no_address_is_not_known_until_one_has() -> None:
+    log = account_log(given=[("u0", 0, None), ("u1", 3, "a@gmail.com")])
+    assert known(log, 0, 0, 3, 4) == [None, None, "a@gmail.com"]
+
+
+def test_an_address_that_is_told_anew_replaces_only_that_of_its_user() -> None:
+    facts: list[Fact] = [
+        ("$identify", "u0", 1, None, "a@eu.big.example"), ("$identify", "u1", 2, None, "a@small.example"),
+        ("$identify", "u0", 3, None, "a@gmail.com"), ("$identify", "u1", 4, None, None),
+        ("$group", "X", 5, None, "b@small.example"),
+    ]  # fmt: skip
+    assert known(account_log(facts), 0, 0, 1.5, 2.5, 3.5, 4.5, 5.5) == [
+        None, "a@eu.big.example", "a@eu.big.example", "a@small.example", "a@gmail.com", "b@small.example",
+    ]  # fmt: skip
+
+
+def test_a_late_address_of_one_user_is_not_made_void_by_that_of_another() -> None:
+    facts: list[Fact] = [
+        ("$identify", "u0", 1, 9, "a@small.example"), ("$identify", "u1", 2, 3, "a@gmail.com"),
+        ("$identify", "u0", 0, 11, "a@eu.big.example"),
+    ]  # fmt: skip
+    log = account_log(facts, clock="received_at")
+    assert known(log, 0, 2.5, 3.5, 9.5, 11.5) == [None, "a@gmail.com", "a@small.example", "a@small.example"]
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["u0", "u1", "u2"]), st.integers(0, 9), st.sampled_from([*RANK, None])), max_size=9
+)
+
+
+@settings(max_examples=150)
+@given(STEPS)
+def test_the_best_address_is_what_a_slow_reading_says_at_every_moment(steps: list[tuple[str, int, str | None]]) -> None:
+    # One fact a user and day, so that it is clear which was told last.
+    facts = list({(user, day): (user, day, value) for user, day, value in steps}.values())
+    log = account_log([("$identify", user, day, None, value) for user, day, value in facts])
+    for moment in range(11):
+        newest: dict[str, tuple[int, str, str | None]] = {}
+        for user, day, value in sorted(facts, key=lambda fact: fact[1]):
+            if day < moment and newest.get(user, (0, "", "nothing"))[2] != value:
+                newest[user] = (day, user, value)
+        held = [(-RANK.get(value, -1) if value else 1, day, value) for day, _, value in newest.values()]
+        best = min(((rank, day) for rank, day, _ in held), default=None)
+        found = log.value(0, ZERO + moment * DAY)
+        # Of two that are told on one day, either is the first.
+        assert found in [value for rank, day, value in held if (rank, day) == best] or (found is None and best is None)
