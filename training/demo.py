@@ -1,8 +1,9 @@
-"""A seeded world of "Corkboard" trials whose true conversion probabilities are known.
+"""Seeded worlds of trials of invented products, whose true conversion probabilities are known.
 
 Owns what is recorded of that world and what is true in it; knows nothing of features or models.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,25 +14,16 @@ import polars as pl
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from features.errors import InvalidInput
 from training import demo_world as world
-from training.demo_world import BEHAVIOURS, DAY, LIFE_DAYS, NAMES, TIME, Counts, Floats, Ints
+from training.demo_products import CORKBOARD, PRODUCTS, Product, product_named
+from training.demo_world import DAY, LIFE_DAYS, TIME, Counts, Floats, Ints
 
-__all__ = ["NAMES", "Demo", "Truth", "simulate", "write"]
+__all__ = ["CORKBOARD", "PRODUCTS", "Demo", "Product", "Truth", "simulate", "write"]
 
 When = Sequence[datetime] | pl.Series
-TRIAL_DAYS = 14
-WEIGHT = np.array([b.weight for b in BEHAVIOURS])
-CAP = np.array([b.cap for b in BEHAVIOURS])
-FRESH = np.array([b.fresh for b in BEHAVIOURS])
 FRESH_DAYS = 7
-# From this many teammates on, a team works in Corkboard.
-TEAM, TEAM_SIZE, TEAM_JUMP = NAMES.index("invite_accepted"), 3, 1.0
-# A limit alone annoys and a price alone is curiosity; both together are a plan to buy.
-PAIR, PAIR_JUMP = [NAMES.index("limit_reached"), NAMES.index("pricing_viewed")], 1.5
-# Chosen by simulation so that 12-16 % of users convert within 60 days.
-BASE_LOG_RATE = -9.6
-# Leads decide when the trial runs out, and hesitate once it has.
-TIMING = np.repeat([0.2, 1.3, -0.4, -2.0], [10, 5, 15, LIFE_DAYS - 30])
+ACCOUNTS = 8000
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +65,13 @@ class Demo:
     events : one row per message received, sorted by received_at; duplicates are included.
     trials : one row per user; converted_at and closed_at are null unless seen before the cut.
     truth : the hidden rates; not for training.
+    product : what was tried.
     """
 
     events: pl.DataFrame
     trials: pl.DataFrame
     truth: Truth
+    product: Product
 
     def true_probability(self, user_ids: Sequence[str], as_of: When, horizon_days: float) -> Floats:
         """Probability of converting in [as_of, as_of + horizon_days), given none before `as_of`.
@@ -108,15 +102,18 @@ class Demo:
         """
         rows, days = self.truth.locate(user_ids, as_of)
         day = np.floor(days).clip(0, LIFE_DAYS).astype(np.int64)
-        parts = _drivers(self.truth.counts, rows, day)
-        return pl.DataFrame(parts, schema=list(NAMES)).insert_column(0, pl.Series("user_id", user_ids, dtype=pl.String))
+        parts = _drivers(self.product, self.truth.counts, rows, day)
+        return pl.DataFrame(parts, schema=list(self.product.names)).insert_column(
+            0, pl.Series("user_id", user_ids, dtype=pl.String)
+        )
 
 
 def simulate(
-    accounts: int = 8000,
+    accounts: int = ACCOUNTS,
     seed: int = 1,
     start: datetime = datetime(2025, 1, 6, tzinfo=UTC),
     days: int = 365,
+    product: Product = CORKBOARD,
 ) -> Demo:
     """Draw a demo recorded over [start, start + days), `start` counted from its midnight UTC.
 
@@ -124,6 +121,7 @@ def simulate(
     ----------
     accounts : number of companies, at least 1; each brings one to eight users.
     seed : the same seed and settings give identical frames.
+    product : what they try, one of `PRODUCTS` or one of your own.
     """
     # Streams of their own, so that a change to one stage leaves the draws of the others alone.
     who, act, decide, after, send = np.random.default_rng(seed).spawn(5)
@@ -131,11 +129,12 @@ def simulate(
     cut = first + days * DAY
     people = world.draw_people(who, world.draw_accounts(who, accounts, first, days), cut)
     # All behaviour first: the truth is exact only while conversions cannot influence it.
-    behaviour = world.draw_behaviour(act, people)
-    truth = _truth(decide, people, world.count_by_day(behaviour, people))
+    behaviour = world.draw_behaviour(act, people, product.behaviours)
+    truth = _truth(decide, people, world.count_by_day(behaviour, people, product.names), product)
     trials = people.hstack(world.draw_outcome(decide, truth.started, truth.closing, truth.log_rate))
-    log = pl.concat([behaviour, world.milestones(trials), world.draw_consequences(after, trials)])
-    return Demo(world.draw_messages(send, _seen(log, trials, cut)), _recorded(trials, cut), truth)
+    after_all = [world.milestones(trials, product), world.draw_consequences(after, trials, product)]
+    seen = _seen(pl.concat([behaviour, *after_all]), trials, cut, product)
+    return Demo(world.draw_messages(send, seen), _recorded(trials, cut, product), truth, product)
 
 
 def write(demo: Demo, folder: Path) -> tuple[Path, Path]:
@@ -158,45 +157,66 @@ def _micros(times: When) -> Ints:
     return series.cast(pl.Datetime("us", "UTC")).cast(pl.Int64).to_numpy()
 
 
-def _truth(rng: Generator, people: pl.DataFrame, counts: Counts) -> Truth:
+def _truth(rng: Generator, people: pl.DataFrame, counts: Counts, product: Product) -> Truth:
     size, business = np.log(people["company_size"].to_numpy()), people["business"].to_numpy()
-    fit = 0.2 * (size - 3.4) + 0.5 * business + 0.2 * people["interest"].to_numpy()
+    fit = product.size * (size - 3.4) + product.business * business + 0.2 * people["interest"].to_numpy()
     # Day by day: the parts of all days at once would take hundreds of megabytes.
-    pushed = [_drivers(counts, slice(None), day).sum(axis=1) for day in range(LIFE_DAYS)]
-    log_rate = BASE_LOG_RATE + fit[:, None] + TIMING + np.stack(pushed, axis=1)
+    pushed = [_drivers(product, counts, slice(None), day).sum(axis=1) for day in range(LIFE_DAYS)]
+    log_rate = product.base_log_rate + fit[:, None] + timing(product) + np.stack(pushed, axis=1)
     ids, started = people["user_id"].to_numpy().astype(np.str_), people["started_at"].to_numpy()
     return Truth(ids, started, world.draw_closings(rng, people), counts, log_rate)
 
 
-def _drivers(counts: Counts, rows: Ints | slice, day: Ints | int) -> Floats:
+def timing(product: Product) -> Floats:
+    """What each of the 60 days adds to the log rate by itself."""
+    begins, adds = zip(*product.timing, strict=True)
+    return np.repeat(adds, np.diff(begins, append=LIFE_DAYS))
+
+
+def _drivers(product: Product, counts: Counts, rows: Ints | slice, day: Ints | int) -> Floats:
     """Each behaviour's part of the log rate on a trial day, of shape (rows, behaviours)."""
+    weight, cap, latest = (np.array(part) for part in zip(*product.effects, strict=True))
     total = counts[rows, day]
     fresh = total - counts[rows, np.maximum(day - FRESH_DAYS, 0)]
-    lasting = np.where(FRESH > 0, total - fresh, total)
-    parts = WEIGHT * np.log1p(np.minimum(lasting, CAP)) + FRESH * np.log1p(fresh)
-    parts[:, TEAM] += TEAM_JUMP * (total[:, TEAM] >= TEAM_SIZE)
-    parts[:, PAIR] += PAIR_JUMP / 2 * (total[:, PAIR] > 0).all(axis=1, keepdims=True)
+    lasting = np.where(latest > 0, total - fresh, total)
+    parts = weight * np.log1p(np.minimum(lasting, cap)) + latest * np.log1p(fresh)
+    team, pair = product.names.index(product.team), [product.names.index(event) for event in product.pair]
+    parts[:, team] += product.team_jump * (total[:, team] >= product.team_size)
+    parts[:, pair] += product.pair_jump / 2 * (total[:, pair] > 0).all(axis=1, keepdims=True)
     return np.asarray(parts)
 
 
-def _seen(log: pl.DataFrame, trials: pl.DataFrame, cut: int) -> pl.DataFrame:
+def _seen(log: pl.DataFrame, trials: pl.DataFrame, cut: int, product: Product) -> pl.DataFrame:
     """Events before the cut and before the closing, with the ids of who sent them."""
     owners = trials.select("row", "user_id", "account_id", "closed_at")
-    over = (pl.col("timestamp") >= pl.col("closed_at")) & (pl.col("event") != "trial_cancelled")
+    over = (pl.col("timestamp") >= pl.col("closed_at")) & (pl.col("event") != product.cancelled)
     return log.join(owners, on="row", maintain_order="left").filter(
         pl.col("timestamp") < cut, ~over.fill_null(value=False)
     )
 
 
-def _recorded(trials: pl.DataFrame, cut: int) -> pl.DataFrame:
-    ends = (pl.col("started_at") + TRIAL_DAYS * DAY).alias("ends_at")
+def _recorded(trials: pl.DataFrame, cut: int, product: Product) -> pl.DataFrame:
+    length = None if product.trial_days is None else product.trial_days * DAY
+    ends = (pl.col("started_at") + pl.lit(length, pl.Int64)).alias("ends_at")
     known = [pl.when(pl.col(c) < cut).then(c).alias(c) for c in ("closed_at", "converted_at")]
     times = pl.col("started_at", "ends_at", "closed_at", "converted_at").cast(TIME)
     traits = ("company_size", "source", "email")
     return trials.with_columns(ends, *known).select("user_id", "account_id", times, *traits)
 
 
-if __name__ == "__main__":
-    import sys
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the world that the command line asks for, and print where."""
+    parser = ArgumentParser(prog="python -m training.demo", description="Write events.parquet and trials.parquet.")
+    parser.add_argument("out", type=Path, help="folder to write into")
+    parser.add_argument("--product", default="corkboard", help=f"one of {', '.join(PRODUCTS)} (default: %(default)s)")
+    parser.add_argument("--accounts", type=int, default=ACCOUNTS, help="number of companies (default: %(default)s)")
+    asked = parser.parse_args(arguments)
+    try:
+        product = product_named(asked.product)
+    except InvalidInput as error:
+        parser.error(str(error))
+    print(*write(simulate(asked.accounts, product=product), asked.out), sep="\n")
 
-    print(*write(simulate(), Path(sys.argv[1])), sep="\n")
+
+if __name__ == "__main__":
+    main()

@@ -1,15 +1,17 @@
 """The draws of the demo world: who comes, what they do, how it ends for them, what is sent of it.
 
-Owns the people and behaviours of "Corkboard"; knows nothing of what makes them convert but the given rates.
+Owns the people who try a product and how they act; knows nothing of what makes them convert but the given rates.
 """
 
 import json
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from training.demo_products import Behaviour, Product
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,44 +24,6 @@ LIFE_DAYS = 60
 TIME = pl.Datetime("us", "UTC")
 WEEKEND = 0.15
 
-
-class Behaviour(NamedTuple):
-    """What leads do: mean count on a busy day, how it moves the log rate, and the detail it carries.
-
-    A count adds weight * log1p(min(count, cap)) to the log rate. Where `fresh` is set, the last week's
-    count adds fresh * log1p(count) instead, and only that of older events goes by weight and cap.
-    """
-
-    event: str
-    per_day: float
-    weight: float
-    cap: float = np.inf
-    fresh: float = 0.0
-    key: str = ""
-    values: tuple[str | float, ...] = ()
-
-
-MEGABYTES = tuple(round(0.1 * 1.3**step, 1) for step in range(25))
-LIMITS, PLANS = ("boards", "members", "storage"), ("team", "team", "business")
-BEHAVIOURS = (
-    Behaviour("session_started", 1.00, 0.0),
-    Behaviour("project_created", 0.25, 0.10),
-    Behaviour("task_completed", 0.80, 0.45, cap=6),
-    Behaviour("comment_added", 0.50, 0.10, cap=4),
-    Behaviour("file_uploaded", 0.30, 0.20, cap=3, key="megabytes", values=MEGABYTES),
-    Behaviour("invite_sent", 0.20, 0.20, key="role", values=("member", "member", "guest", "admin")),
-    Behaviour("invite_accepted", 0.12, 0.30),
-    Behaviour("integration_connected", 0.05, 0.50),
-    Behaviour("report_viewed", 0.25, 0.45, cap=3),
-    Behaviour("api_call", 0.70, 0.35, cap=6, key="endpoint", values=("/boards", "/tasks", "/search", "/export")),
-    Behaviour("limit_reached", 0.08, 0.20, fresh=0.50, key="limit", values=LIMITS),
-    Behaviour("pricing_viewed", 0.10, 0.20, fresh=0.50, key="plan", values=PLANS),
-    Behaviour("export_downloaded", 0.10, 0.30, cap=2),
-    Behaviour("support_ticket_opened", 0.05, -0.50),
-    Behaviour("theme_changed", 0.08, 0.0),
-    Behaviour("help_article_viewed", 0.25, 0.0),
-)
-NAMES = tuple(b.event for b in BEHAVIOURS)
 
 WORDS = ("acme", "borealis", "cobalt", "dunes", "ember", "fjord", "granite", "harbor")
 FREE_MAIL = ("gmail.com", "outlook.com", "yahoo.com", "icloud.com")
@@ -143,23 +107,24 @@ def _pace(rng: Generator, people: pl.DataFrame) -> Floats:
     return np.asarray(course * np.exp(0.8 * people["drive"].to_numpy())[:, None])
 
 
-def draw_behaviour(rng: Generator, people: pl.DataFrame) -> pl.DataFrame:
+def draw_behaviour(rng: Generator, people: pl.DataFrame, behaviours: Sequence[Behaviour]) -> pl.DataFrame:
     """Everything each user would do in 60 days, drawn without regard to how the trial ends."""
     started = people["started_at"].to_numpy()
     calendar = started[:, None] // DAY + np.arange(LIFE_DAYS)
     pace = _pace(rng, people) * np.where(_weekend(calendar), WEEKEND, 1.0)
     # Tastes differ, or every count would be the same signal; -0.4 keeps their mean at one.
-    taste = rng.lognormal(-0.4, 0.9, (len(people), 1, len(BEHAVIOURS)))
-    counts = rng.poisson(pace[:, :, None] * taste * [b.per_day for b in BEHAVIOURS])
+    taste = rng.lognormal(-0.4, 0.9, (len(people), 1, len(behaviours)))
+    counts = rng.poisson(pace[:, :, None] * taste * [b.per_day for b in behaviours])
     cell = np.repeat(np.arange(counts.size), counts.ravel())
     row, day, kind = np.unravel_index(cell, counts.shape)
     opening = started[row] + rng.integers(1, 4 * HOUR, len(row))
     at = np.where(day == 0, opening, calendar[row, day] * DAY + _clock(rng, len(row)))
-    return _log(row, pl.Series(NAMES).gather(kind), at).with_columns(_properties(rng, kind))
+    event = pl.Series([b.event for b in behaviours]).gather(kind)
+    return _log(row, event, at).with_columns(_properties(rng, kind, behaviours))
 
 
-def _properties(rng: Generator, kind: Ints) -> pl.Series:
-    texts = [[json.dumps({b.key: v}) for v in b.values] or ["{}"] for b in BEHAVIOURS]
+def _properties(rng: Generator, kind: Ints, behaviours: Sequence[Behaviour]) -> pl.Series:
+    texts = [[json.dumps({b.key: v}) for v in b.values] or ["{}"] for b in behaviours]
     sizes = np.array([len(t) for t in texts])
     flat = pl.Series("properties", [text for options in texts for text in options])
     return flat.gather((np.cumsum(sizes) - sizes)[kind] + rng.integers(sizes[kind]))
@@ -170,12 +135,12 @@ def _log(row: Ints, event: pl.Series | str, at: Ints) -> pl.DataFrame:
     return log.with_columns(event=pl.lit(event), properties=pl.lit("{}"))
 
 
-def count_by_day(behaviour: pl.DataFrame, people: pl.DataFrame) -> Counts:
+def count_by_day(behaviour: pl.DataFrame, people: pl.DataFrame, names: Sequence[str]) -> Counts:
     """Events before each trial day, of shape (users, 61, behaviours)."""
     row = behaviour["row"].to_numpy()
     day = (behaviour["timestamp"].to_numpy() - people["started_at"].to_numpy()[row]) // DAY
-    kind = behaviour["event"].cast(pl.Enum(NAMES)).to_physical().to_numpy()
-    counts = np.zeros((len(people), LIFE_DAYS + 1, len(NAMES)), dtype=np.int32)
+    kind = behaviour["event"].cast(pl.Enum(names)).to_physical().to_numpy()
+    counts = np.zeros((len(people), LIFE_DAYS + 1, len(names)), dtype=np.int32)
     np.add.at(counts, (row, day + 1, kind), 1)
     return counts.cumsum(axis=1, dtype=np.int32)
 
@@ -203,23 +168,23 @@ def draw_outcome(rng: Generator, started: Ints, closing: Floats, log_rate: Float
     )
 
 
-def milestones(trials: pl.DataFrame) -> pl.DataFrame:
+def milestones(trials: pl.DataFrame, product: Product) -> pl.DataFrame:
     """The sign-up of every lead and its end, where it has one, as events."""
-    ends = {"trial_cancelled": "closed_at", "subscription_started": "converted_at"}
+    ends = {product.cancelled: "closed_at", product.converted: "converted_at"}
     moments = trials.select("row", signed_up="started_at", **ends)
     long = moments.unpivot(index="row", variable_name="event", value_name="timestamp")
     return long.drop_nulls().select("row", "timestamp", "event", properties=pl.lit("{}"))
 
 
-def draw_consequences(rng: Generator, trials: pl.DataFrame) -> pl.DataFrame:
-    """What only payers do: seats within 30 days and three monthly invoices, a trap for leaks."""
+def draw_consequences(rng: Generator, trials: pl.DataFrame, product: Product) -> pl.DataFrame:
+    """What only payers do: more of it within 30 days and three monthly invoices, a trap for leaks."""
     paying = trials.drop_nulls("converted_at")
     row, paid = paying["row"].to_numpy(), paying["converted_at"].to_numpy()
     buyer = np.repeat(np.arange(len(row)), rng.poisson(1.5, len(row)))
     seats = paid[buyer] + rng.integers(1, 30 * DAY, len(buyer))
     bills = paid[:, None] + 30 * DAY * np.arange(3) + rng.integers(1, HOUR, (len(row), 3))
     invoices = _log(np.repeat(row, 3), "invoice_paid", bills.ravel())
-    return pl.concat([_log(row[buyer], "seat_added", seats), invoices])
+    return pl.concat([_log(row[buyer], product.expanded, seats), invoices])
 
 
 def draw_messages(rng: Generator, log: pl.DataFrame) -> pl.DataFrame:
