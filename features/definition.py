@@ -21,8 +21,10 @@ from pydantic import (
     model_validator,
 )
 
+from features.accounts import Accounts
 from features.definition_rules import CONVERTED, TRIAL_STARTED, problems
 from features.definition_text import place, read_yaml, settings_error
+from features.domains import Domains, real_domains
 from features.durations import DAY, parse_span, span_text, span_words
 from features.errors import InvalidInput, InvalidSetting
 from features.measures import MEASURES, SPECS, Spec
@@ -59,7 +61,9 @@ def _known_zone(name: str) -> str:
 
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Domain = Annotated[str, AfterValidator(lambda text: text.strip().lower().removeprefix("@"))]
+MailDomains = Annotated[tuple[Domain, ...], AfterValidator(real_domains)]
 Scalar = str | bool | int | float
+PhraseOrNone = Annotated[Phrase | None, BeforeValidator(lambda text: None if text is None else Phrase.parse(text))]
 
 
 class Window(Setting):
@@ -154,7 +158,8 @@ class EventMatch(Setting):
 class Signal(Setting):
     """A behaviour that sales people understand, the events behind it, and how to say it.
 
-    A `trusted` one is kept even where it looks as if it told the outcome.
+    A `trusted` one is kept even where it looks as if it told the outcome. `mention` is what may be said of it to the customer;
+    facts that are `private` never leave the service.
     """
 
     name: Name
@@ -168,8 +173,10 @@ class Signal(Setting):
     direction: Literal["+", "-", "free"] = "+"
     scope: Literal["lead", "account"] = "lead"
     text: Annotated[Phrase, BeforeValidator(Phrase.parse)]
+    mention: PhraseOrNone = None
     missing: str | None = None
     speakable: bool = True
+    private: tuple[str, ...] = ()
     playbook: Name | None = None
     trusted: bool = False
 
@@ -179,20 +186,43 @@ class Signal(Setting):
 
 
 class Trait(Setting):
-    """A fact about the lead that does not change with its behaviour."""
+    """A fact about the lead that does not change with its behaviour.
+
+    `against` says that it is not so; the value of a `private` one never leaves the service. Of an address, `enterprise` lists
+    the domains that get a column of their own, and `free_mail` the company's own additions to the known providers. Where
+    there is such a list of enterprises, `playbook` is for those alone.
+    """
 
     name: Name
     type: Literal["number", "category", "flag", "email_domain"]
     column: str | None = None
     direction: Literal["+", "-", "free"] = "free"
     text: Annotated[Phrase, BeforeValidator(Phrase.parse)] = Phrase.parse("{value}")
+    against: PhraseOrNone = None
     speakable: bool = False
+    private: bool = False
+    playbook: Name | None = None
     trusted: bool = False
+    enterprise: MailDomains = ()
+    free_mail: MailDomains = ()
+
+    @model_validator(mode="after")
+    def _lists_domains(self) -> Trait:
+        if (self.enterprise or self.free_mail) and self.type != "email_domain":
+            raise ValueError("must have type email_domain where it lists `enterprise` or `free_mail`")
+        if both := sorted({*self.enterprise} & {*self.free_mail}):
+            raise ValueError(f"must not list {both[0]!r} as an enterprise and as free mail")
+        return self
 
     @property
     def source(self) -> str:
         """The column of the trials table that holds it."""
         return self.column or self.name
+
+    @cached_property
+    def domains(self) -> Domains:
+        """What the domain of an address tells."""
+        return Domains.of(self.enterprise, self.free_mail)
 
     @property
     def sign(self) -> int:
@@ -229,23 +259,32 @@ class Exclusions(Setting):
 
 
 class Playbook(Setting):
-    """What to do about a lead whose leading reason is one of these kinds or signals."""
+    """What to do about a lead whose leading reasons are of these kinds, on this track, whose trial ends within this time."""
 
     id: Name
     title: str = Field(min_length=1)
     message: Annotated[Phrase, BeforeValidator(Phrase.parse)]
     kinds: tuple[Kind, ...] = ()
+    track: Literal["now", "nurture"] | None = None
+    ends_within: SpanOrNone = None
+
+    @property
+    def by_circumstances_alone(self) -> bool:
+        """Whether it fits whatever the reasons are about."""
+        return not self.kinds and (self.track is not None or self.ends_within is not None)
 
 
 class Definition(Setting):
     """The whole of `pql.yaml`.
 
     `clock` says what counts as known at a moment: all that had happened (`timestamp`), or only what had also arrived
-    (`received_at`).
+    (`received_at`). `language` is what the texts are in.
     """
 
     product: str = Field(min_length=1)
+    language: Literal["en", "de", "fr", "es"] = "en"
     lead: Literal["user", "account"] = "user"
+    accounts: Accounts = Accounts()
     timezone: Zone | None = None
     clock: Literal["timestamp", "received_at"] = "timestamp"
     trial: Trial = Trial()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ from serving.scoring.artifact import Artifact
 from serving.scoring.calibration import Sigmoid
 from serving.scoring.course import Course, Later, Stage
 from serving.scoring.decision import Cutoff
-from serving.scoring.reference import Reference
+from serving.scoring.facts import leading_columns
+from serving.scoring.reference import Reference, Usual
 from serving.scoring.scorecard import Scorecard
 from serving.scoring.scorer import Scorer
 
@@ -35,6 +36,14 @@ ROOT = Path(__file__).parents[1]
 # A shared machine has no honest clock, and a suite that draws new cases each time fails on somebody else's change.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_receipts_in_the_checkout() -> Iterator[None]:
+    """Tests that keep receipts say where."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PQL_RECEIPTS", "none")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -122,13 +131,20 @@ def _made_scorer(text: str, levels: dict[str, Sequence[str]] | None = None, seed
             booster_text=booster.model_to_string(), definition_text=text, levels=builder.levels, scorecard=card,
             calibration=calibration, decision=Cutoff(0.4, 0.3, 0.9, 900, 300, 0.31, "a", "b"),
             course=_made_course(width, rng),
-            reference=Reference(
-                np.linspace(0, 1, 50, endpoint=False), (1.0, 3.0, 7.0),
-                {signal.name: (0.4, 0.72, 0.9) for signal in definition.signals},
-            ),
+            reference=_made_reference(builder, rng),
             training={"product": definition.product}, rung="lightgbm", examples=examples,
             expected=calibration.probabilities(margins),
         )
+    )  # fmt: skip
+
+
+def _made_reference(builder: FeatureBuilder, rng: np.random.Generator) -> Reference:
+    """What is usual at three ages: typical contributions drawn by chance, and small counts among most other leads."""
+    compared = [builder.columns[place].name for place in leading_columns(builder.definition, builder.columns)]
+    usual = Usual(((0.0, 1.0, 2.0, 4.0, 60.0),) * 3, ((0.25, 0.4, 0.6, 0.9, 1.0),) * 3)
+    return Reference(
+        np.linspace(0, 1, 50, endpoint=False), (1.0, 3.0, 7.0), rng.normal(0, 0.05, (3, len(builder.columns))),
+        {signal.name: (0.4, 0.72, 0.9) for signal in builder.definition.signals}, dict.fromkeys(compared, usual),
     )  # fmt: skip
 
 
@@ -253,7 +269,7 @@ signals:
     direction: free
     text: "{count:colleague|colleagues} began {window}"
   - name: upgrades
-    kind: team_growth
+    kind: upgrade_intent
     scope: account
     events: [$converted]
     windows: [60d]

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from features.dataset import Dataset
 from features.durations import DAY
-from features.matrix import FeatureBuilder
 from features.times import text_of
-from features.windows import Floats, Ints
+from features.windows import Ints
 from serving.scoring.artifact import Artifact
-from serving.scoring.reference import Reference
+from serving.scoring.contributions import Contributions
 from training.leaks import Leak
 from training.learn import Learned, Table
+from training.proven import proven
 from training.snapshots import Snapshots
 from training.split import Split, counts
+from training.usual import usual
 
-QUANTILES: Final = 1_000
 EXAMPLES: Final = 8
 
 
@@ -28,16 +29,19 @@ def artifact(table: Table, definition_text: str, learned: Learned, leaks: tuple[
     ranking, calibration = learned.chosen.ranking, learned.calibration
     test = table.parts.test
     examples = table.rows[test[example_places(len(test))]]
-    held = table.snapshots.take(learned.held)
+    booster_text, met = ranking.booster.model_to_string(), learned.met
+    contributions = Contributions.of(booster_text, ranking.scorecard, calibration)
+    ages = met.snapshots.as_of - met.snapshots.started_at
+    reference = usual(table.builder, contributions, ages, met.rows, met.snapshots.converted, learned.probabilities)
     return Artifact(
-        booster_text=ranking.booster.model_to_string(),
+        booster_text=booster_text,
         definition_text=definition_text,
         levels=table.builder.levels,
         scorecard=ranking.scorecard,
         calibration=calibration,
         decision=learned.decision,
         course=learned.course,
-        reference=_reference(learned.probabilities, table.rows[learned.held], held, table.builder),
+        reference=replace(reference, proven=proven(table)),
         training=_facts(table.data, table.snapshots, table.parts, learned, leaks),
         rung=learned.chosen.rung,
         examples=examples,
@@ -48,29 +52,6 @@ def artifact(table: Table, definition_text: str, learned: Learned, leaks: tuple[
 def example_places(n: int) -> Ints:
     """Return which of n rows a version is verified by, evenly over them."""
     return np.linspace(0, n - 1, EXAMPLES).astype(np.int64)
-
-
-def quantiles_of(probabilities: Floats) -> Floats:
-    """Return the evenly spaced quantiles that percentiles are read from: float64 array of shape (QUANTILES,)."""
-    found: Floats = np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False))
-    return found
-
-
-def _reference(probabilities: Floats, rows: Floats, table: Snapshots, builder: FeatureBuilder) -> Reference:
-    """Return what is usual among held-out leads: their scores, and what their converters had done by when."""
-    quantiles = quantiles_of(probabilities)
-    ages = tuple(age for age in builder.definition.scored_days())
-    won_at = [(table.converted == 1) & (table.as_of - table.started_at == round(age * DAY)) for age in ages]
-    shares: dict[str, tuple[float, ...]] = {}
-    for signal in builder.definition.signals:
-        counted = [
-            place for place, column in enumerate(builder.columns)
-            if column.owner == signal.name and column.measure and column.measure.how == "count"
-        ]  # fmt: skip
-        if counted:
-            did = np.asarray(rows[:, counted].any(axis=1))
-            shares[signal.name] = tuple(float(did[won].mean()) if won.any() else 0.0 for won in won_at)
-    return Reference(quantiles, ages, shares)
 
 
 def _facts(

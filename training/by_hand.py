@@ -16,13 +16,14 @@ from features.times import text_of
 from features.windows import Floats, Ints
 from serving.scoring.artifact import Artifact
 from serving.scoring.calibration import Sigmoid
+from serving.scoring.contributions import Contributions
 from serving.scoring.course import Course, Stage
 from serving.scoring.decision import Cutoff
-from serving.scoring.reference import Reference
-from training.assemble import example_places, quantiles_of
+from training.assemble import example_places
 from training.calibrate import in_the_large
 from training.ladder import hand_ranking
 from training.snapshots import Snapshots, ages_learned, in_order, known_levels, looked_at, snapshots
+from training.usual import usual
 
 
 def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
@@ -47,15 +48,18 @@ def artifact_by_hand(data: Dataset, definition_text: str) -> Artifact | None:
     probabilities = calibration.probabilities(margins)
     places = example_places(len(rows))
     horizon = definition.conversion.horizon / DAY
+    booster_text = ranking.booster.model_to_string()
+    contributions = Contributions.of(booster_text, ranking.scorecard, calibration)
+    ages, nobody = as_of - leads.started_at[which], np.zeros(len(rows), np.int64)
     return Artifact(
-        booster_text=ranking.booster.model_to_string(),
+        booster_text=booster_text,
         definition_text=definition_text,
         levels=builder.levels,
         scorecard=ranking.scorecard,
         calibration=calibration,
         decision=_decision(data, builder, rows, probabilities, as_of),
         course=Course(definition.scored_days(), Stage((horizon,), np.zeros((len(definition.score_at), 1))), None),
-        reference=Reference(quantiles_of(probabilities), (), {}),
+        reference=usual(builder, contributions, ages, rows, nobody, probabilities),
         training={
             "product": definition.product, "data_until": text_of(data.until), "horizon_days": horizon,
             "scored_at_days": list(definition.scored_days()), "parts": {}, "by_hand": True,

@@ -70,6 +70,20 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Met:
+    """Held-out leads on every day on which they may be met.
+
+    Attributes
+    ----------
+    snapshots : of shape (n,)
+    rows : float64 array of shape (n, n_columns)
+    """
+
+    snapshots: Snapshots
+    rows: Floats
+
+
+@dataclass(frozen=True)
 class Learned:
     """What a version decides with, and on which rows it was chosen.
 
@@ -77,6 +91,7 @@ class Learned:
     ----------
     held : numbers of the snapshots that set the cutoff
     probabilities : float64 array of shape (n_held,), of those snapshots by rankings that had not seen them
+    met : the same leads on every day
     lessons : how many snapshots were learned from, and how many of them in the middle of their horizon
     refusal : why nobody may be called a PQL by it, or None
     """
@@ -86,6 +101,7 @@ class Learned:
     calibration: Sigmoid
     held: Ints
     probabilities: Floats
+    met: Met
     decision: Decision
     course: Course
     lessons: tuple[int, int]
@@ -115,29 +131,35 @@ def learn(table: Table, settings: FitSettings, tick: Tick = lambda _: None) -> L
         calibration, held, probabilities = _calibrated(table, chosen, unseen)
     except Refusal as upside_down:
         refusal, calibration, held, probabilities = upside_down, SAME, parts.fit, SAME.probabilities(unseen)
+    met = _met(table, held)
     decision: Decision
     if refusal is None:
         block = {account: number for number, (_, out) in enumerate(blocks) for account in accounts[out].tolist()}
-        decision = _decision(table, held, chosen, fitted, calibration, block)
+        decision = _decision(table, met, chosen, fitted, calibration, block)
     else:
         policy = table.data.definition.cutoff
         decision = NoCutoff(policy.at_least, policy.confidence, str(refusal))
     course = _course(table, numbers, seen, settings, (held, probabilities, decision))
     amount = len(used), len(used) - len(parts.fit)
-    return Learned(fitted, chosen, calibration, held, probabilities, decision, course, amount, refusal)
+    return Learned(fitted, chosen, calibration, held, probabilities, met, decision, course, amount, refusal)
+
+
+def _met(table: Table, held: Ints) -> Met:
+    """Return the leads of some snapshots on every day, at most so many of them as set a cutoff."""
+    everybody = np.unique(table.snapshots.lead[held])
+    which = everybody[np.unique(np.linspace(0, len(everybody) - 1, MOST_MET).astype(np.int64))]
+    met = rounds(table.data, which, table.parts.test_from, complete=True)
+    return Met(met, table.data.rows(table.builder, met.lead, met.as_of))
 
 
 def _decision(
-    table: Table, held: Ints, chosen: Chosen, fitted: Fitted, calibration: Sigmoid, block: Mapping[int, int]
+    table: Table, on: Met, chosen: Chosen, fitted: Fitted, calibration: Sigmoid, block: Mapping[int, int]
 ) -> Decision:
     """Return the cutoff, chosen on held-out leads on every day on which they may be met.
 
     `block` tells which block of accounts each account was held out in.
     """
-    everybody = np.unique(table.snapshots.lead[held])
-    which = everybody[np.unique(np.linspace(0, len(everybody) - 1, MOST_MET).astype(np.int64))]
-    met = rounds(table.data, which, table.parts.test_from, complete=True)
-    rows = table.data.rows(table.builder, met.lead, met.as_of)
+    met, rows = on.snapshots, on.rows
     if table.parts.cutoff is not None or chosen.rung == "points":
         margins = chosen.ranking.margins(rows)
     else:

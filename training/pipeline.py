@@ -32,6 +32,7 @@ from training.assemble import artifact
 from training.clocks import Clocks, compare_clocks
 from training.fit import FitSettings, Fitted
 from training.judging.evidence import Evidence, evidence
+from training.judging.fidelity import Spoken, met_as_pqls, spoken
 from training.ladder import Step
 from training.leaks import Leak, faulty_trials, find_leaks, without, written_starts
 from training.learn import Learned, Table, learn, segments_of
@@ -72,6 +73,7 @@ class Trained:
     leaks : what tells the outcome because it was written once that was known
     ladder : the rungs that were tried, the lowest first
     tried : what the search for settings tried and chose, or None where none was asked for
+    spoken : whether the reasons of PQLs are true to the score, or None where nobody is one
     """
 
     artifact: Artifact
@@ -88,6 +90,7 @@ class Trained:
     leaks: tuple[Leak, ...] = ()
     ladder: tuple[Step, ...] = ()
     tried: Mapping[str, object] | None = None
+    spoken: Spoken | None = None
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -132,7 +135,7 @@ def _silenced(judged: Trained, refusal: Refusal) -> Trained:
     later = None if course.later is None else replace(course.later, decision=nobody)
     daily = judged.daily.assign(is_pql=False, is_nurture=False)
     version = replace(judged.artifact, decision=nobody, course=replace(course, later=later))
-    return replace(judged, artifact=version, daily=daily, promise=evaluate.promise(daily, nobody))
+    return replace(judged, artifact=version, daily=daily, promise=evaluate.promise(daily, nobody), spoken=None)
 
 
 def _table(data: Dataset, settings: Settings, progress: Progress) -> Table:
@@ -186,6 +189,7 @@ def _judged(version: Artifact, table: Table, learned: Learned, settings: Setting
         version, table.snapshots, table.parts, learned.fitted, daily, figures, against,
         evaluate.promise(daily, version.decision), _weights(scorer, table.rows[table.parts.test]),
         learned.refusal or _no_signal(figures["auc"]), ladder=learned.chosen.steps,
+        spoken=spoken(scorer, table.data, *met_as_pqls(daily, table.leads.ids), seed),
     )  # fmt: skip
 
 
@@ -232,8 +236,8 @@ def _segment_names(scorer: Scorer, rows: Floats) -> list[str | None]:
 def _weights(scorer: Scorer, rows: Floats) -> list[tuple[str, float]]:
     sample = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_EXPLAINED).astype(np.int64))]
     explainer = Explainer(scorer.builder, scorer.artifact.reference)
-    totals = [explainer.by_owner(row[:-1]) for row in scorer.contributions(sample)]
-    means = {owner: float(np.mean([abs(total[owner]) for total in totals])) for owner in totals[0]}
+    totals = explainer.by_owner(scorer.contributions(sample)[:, :-1])
+    means = dict(zip(explainer.owners, np.abs(totals).mean(axis=0).tolist(), strict=True))
     return sorted(means.items(), key=lambda item: (-item[1], item[0]))
 
 

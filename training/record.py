@@ -18,7 +18,7 @@ from features.errors import Refusal
 from serving.scoring.artifact import FILES
 from serving.scoring.decision import Cutoff, Line, NoCutoff, Segmented, overall, to_facts
 from training.evaluate import METRICS, PREDICTION_COLUMNS
-from training.judging import evidence
+from training.judging import evidence, fidelity
 from training.judging.evidence import Evidence, spread
 from training.pipeline import Trained
 
@@ -37,7 +37,8 @@ def figures(trained: Trained, found: Evidence | None = None) -> dict[str, float]
 
     `found` saves work where the evidence is at hand.
     """
-    return dict(_figures(trained)) | evidence.figures(found or evidence_of(trained))
+    told = {} if trained.spoken is None else dict(fidelity.figures(trained.spoken))
+    return dict(_figures(trained)) | evidence.figures(found or evidence_of(trained)) | told
 
 
 def _figures(trained: Trained) -> Iterator[tuple[str, float]]:
@@ -110,6 +111,7 @@ def _verdicts(trained: Trained) -> dict[str, Any]:
         "refusal": None if trained.refusal is None else str(trained.refusal),
         "training": trained.artifact.training,
         "signals": trained.weights,
+        "reasons": None if trained.spoken is None else asdict(trained.spoken),
         "clocks": None if trained.clocks is None else asdict(trained.clocks),
         "leaks": [asdict(leak) for leak in trained.leaks],
         "ladder": [asdict(step) for step in trained.ladder],

@@ -19,6 +19,7 @@ from training.reporting import backtest as report_backtest
 from training.reporting import calibration as report_calibration
 from training.reporting import cutoff as report_cutoff
 from training.reporting import model as report_model
+from training.reporting import reasons as report_reasons
 from training.reporting import table as report_table
 from training.reporting.findings import Tile, doubts, tiles, verdict
 from training.reporting.words import Facts, count, percent
@@ -44,6 +45,7 @@ def render(trained: Trained, data: Dataset, version: str | None, promotion: str)
         rows=list(report_table.rows(trained, facts)), rejections=data.rejections, set_right=data.set_right,
         clocks=trained.clocks, fates=report_model.fates(data, trained.table, trained.split),
         **report_model.signals(trained), **report_model.leaks(trained), **report_model.chosen(trained),
+        **report_reasons.section(trained, facts),
         **report_calibration.section(found, facts), **report_cutoff.section(trained, facts),
         **report_backtest.section(found, facts, horizon / DAY, later.decision if later else None), **report_model.learned(trained),
     )  # fmt: skip

@@ -1,27 +1,59 @@
-"""Scores with everything a rep or an app gets: reasons, what is missing, the playbook and the receipt's name."""
+"""Scores with everything a rep or an app gets: reasons both ways, what is missing, the playbook and the receipt's name.
+
+Batch, requests and replayed receipts all come through here; what one lead is told does not depend on who stands beside it.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
-from features.leads import Leads
+from features.durations import DAY
+from features.leads import NEVER, Leads
 from features.logs import Logs
 from features.windows import Floats, Ints
-from serving.scoring.playbooks import Advice, advise
+from serving.scoring.decision import Flags
+from serving.scoring.playbooks import LEADING, Advice, Circumstances, Track, advise
 from serving.scoring.reasons import Explainer, Missing, Reason
 from serving.scoring.scorer import Scored, Scorer
 
 EXPLAINED_AT_ONCE: Final = 10_000
 """Rows whose contributions are held in memory together."""
+NEAR: Final = 0.8
+"""From this part of the cutoff on, a lead is near it: it may be over it tomorrow."""
+HIGHEST: Final = 90.0
+"""The percentile from which on leads are likely where there is no cutoff."""
 
 
-Track = Literal["now", "nurture"]
-"""What a lead is for: a call now, or patience; None where neither can be promised."""
+@dataclass(frozen=True)
+class Subject:
+    """One lead at one moment: all that an answer is made of beside the version.
+
+    Attributes
+    ----------
+    as_of, ends_at : microseconds since 1970 UTC; `ends_at` of the trial, None where no end is known
+    traits : what was known just before `as_of`, as it was given
+    row : float64 array of shape (n_columns,), NaN is "not known"
+    """
+
+    lead_id: str
+    account_id: str | None
+    as_of: int
+    ends_at: int | None
+    traits: Mapping[str, object]
+    row: Floats
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many reasons each way at most (0: none), and for whom: every lead, or PQLs, those to nurture and those near it."""
+
+    reasons: int = 3
+    whom: Literal["all", "likely"] = "all"
 
 
 @dataclass(frozen=True)
@@ -38,49 +70,91 @@ class Answer:
     within: Mapping[str, float]
     percentile: float
     reasons: list[Reason]
+    against: list[Reason]
     missing: list[Missing]
     playbook: Advice | None
     receipt_id: str
 
 
-def answers(scorer: Scorer, leads: Leads, logs: Logs, which: Ints, as_of: Ints, reasons: int = 3) -> Iterator[Answer]:
-    """Yield the answer for each lead of `which` at its moment, with at most `reasons` reasons (0: none)."""
-    explainer = Explainer(scorer.builder, scorer.artifact.reference)
-    scored = scorer.score_leads(leads, logs, which, as_of)
-    for start in range(0, len(which), EXPLAINED_AT_ONCE):
-        part = slice(start, start + EXPLAINED_AT_ONCE)
-        contributions = scorer.contributions(scored.rows[part]) if reasons else None
-        for i in range(start, min(start + EXPLAINED_AT_ONCE, len(which))):
-            mine = None if contributions is None else contributions[i - start, :-1]
-            yield _answer(scorer, explainer, leads, int(which[i]), int(as_of[i]), scored, i, mine, reasons)
+def subjects(scorer: Scorer, leads: Leads, logs: Logs, which: Ints, as_of: Ints) -> list[Subject]:
+    """Return what is known of each lead of `which` at its moment."""
+    rows = scorer.builder.rows(leads, logs, which, as_of)
+    known = {name: log.at(which, as_of).tolist() for name, log in leads.traits.items()}
+    ends = leads.ends_at[which].tolist()
+    return [
+        Subject(
+            leads.ids[lead], leads.account_ids[lead], moment, None if ends[i] == NEVER else ends[i],
+            {name: leads.traits[name].value_at(places[i]) for name, places in known.items()}, rows[i],
+        )
+        for i, (lead, moment) in enumerate(zip(which.tolist(), as_of.tolist(), strict=True))
+    ]  # fmt: skip
+
+
+def answers_of(scorer: Scorer, subjects: Sequence[Subject], asked: Asked) -> Iterator[Answer]:
+    """Yield the answer for each subject, in their order."""
+    if not subjects:
+        return
+    rows = np.stack([subject.row for subject in subjects])
+    scored, explainer = scorer.score(rows), Explainer(scorer.builder, scorer.artifact.reference)
+    wanted = _wanted(scorer, scored, asked)
+    for start in range(0, len(rows), EXPLAINED_AT_ONCE):
+        part = np.arange(start, min(start + EXPLAINED_AT_ONCE, len(rows)))
+        explained = part[wanted[part]]
+        relative = explainer.relative(rows[explained], scorer.contributions(rows[explained]))
+        place_of = dict(zip(explained.tolist(), relative, strict=True))
+        for i in part.tolist():
+            yield _answer(scorer, explainer, subjects[i], scored, i, place_of.get(i), asked.reasons)
+
+
+def _wanted(scorer: Scorer, scored: Scored, asked: Asked) -> Flags:
+    """Return who is explained: contributions are far dearer than scores."""
+    if asked.reasons == 0:
+        return np.zeros(len(scored.rows), bool)
+    if asked.whom == "all":
+        return np.ones(len(scored.rows), bool)
+    if not scorer.decides:
+        return (scored.percentiles >= HIGHEST) | scored.is_nurture
+    near = scorer.artifact.decision.flags(scored.probabilities / NEAR, scorer.segments(scored.rows))
+    return near | scored.is_pql | scored.is_nurture
 
 
 def _answer(
-    scorer: Scorer, explainer: Explainer, leads: Leads, lead: int, as_of: int, scored: Scored, i: int,
-    contributions: Floats | None, most: int,
-) -> Answer:  # fmt: skip
-    row = scored.rows[i]
-    traits = {name: log.value(lead, as_of) for name, log in leads.traits.items()}
-    reasons = [] if contributions is None else explainer.reasons(row, contributions, traits, most)
+    scorer: Scorer, explainer: Explainer, subject: Subject, scored: Scored, i: int, relative: Floats | None, most: int
+) -> Answer:
+    track: Track | None = "now" if scored.is_pql[i] else "nurture" if scored.is_nurture[i] else None
+    reasons: list[Reason] = []
+    against: list[Reason] = []
+    missing: list[Missing] = []
+    playbook = None
+    if relative is not None:
+        row, traits = subject.row, subject.traits
+        reasons = explainer.reasons(row, relative, traits, max(most, LEADING))
+        missing = explainer.missing(row)
+        against = explainer.against(row, relative, traits, most, frozenset(one.signal for one in missing))
+        left = None if subject.ends_at is None else (subject.ends_at - subject.as_of) / DAY
+        leading = [one for one in reasons[:LEADING] if explainer.reference.shows(one.signal)] or reasons[:LEADING]
+        playbook = advise(scorer.builder.definition, leading, Circumstances(track, left), explainer.wording)
     return Answer(
-        lead_id=leads.ids[lead],
-        account_id=leads.account_ids[lead],
-        as_of=as_of,
-        trial_day=round(float(row[0]), 3),
+        lead_id=subject.lead_id,
+        account_id=subject.account_id,
+        as_of=subject.as_of,
+        trial_day=round(float(subject.row[0]), 3),
         probability=float(scored.probabilities[i]),
         is_pql=bool(scored.is_pql[i]),
-        track="now" if scored.is_pql[i] else "nurture" if scored.is_nurture[i] else None,
+        track=track,
         within=dict(zip(scorer.artifact.course.names, scored.within[i].tolist(), strict=True)),
         percentile=round(float(scored.percentiles[i]), 1),
-        reasons=reasons,
-        missing=[] if contributions is None else explainer.missing(row),
-        playbook=advise(scorer.builder.definition, reasons),
-        receipt_id=receipt_id(scorer.artifact.version, as_of, row),
+        reasons=reasons[:most],
+        against=against,
+        missing=missing[:most],
+        playbook=playbook,
+        receipt_id=receipt_id(scorer.artifact.version, subject),
     )
 
 
-def receipt_id(version: str, as_of: int, row: Floats) -> str:
-    """Return a name for all that made one score: equal model, moment and feature values, equal name."""
+def receipt_id(version: str, subject: Subject) -> str:
+    """Return a name for what made one score: equal model, lead, moment and feature values, equal name."""
     # NaN has many bit patterns; adding zero to a copy leaves values alone and -0.0 becomes 0.0.
-    plain = np.where(np.isnan(row), np.nan, row + 0.0)
-    return hashlib.sha256(f"{version}:{as_of}:".encode() + plain.tobytes()).hexdigest()[:20]
+    plain = np.where(np.isnan(subject.row), np.nan, subject.row + 0.0)
+    head = f"{version}:{subject.lead_id}:{subject.as_of}:".encode(errors="surrogatepass")
+    return hashlib.sha256(head + plain.tobytes()).hexdigest()[:20]

@@ -26,10 +26,10 @@ from features.windows import Floats
 from serving.scoring.calibration import Sigmoid
 from serving.scoring.course import Course, Later, Stage
 from serving.scoring.decision import Decision, from_facts, to_facts
-from serving.scoring.reference import Reference
+from serving.scoring.reference import Reference, Usual
 from serving.scoring.scorecard import Scorecard
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 BOOSTER, SCORER, DEFINITION = "booster.txt", "scorer.json", "pql.yaml"
 FILES: Final = (BOOSTER, SCORER, DEFINITION)
 TOLERANCE: Final = 1e-9
@@ -93,7 +93,7 @@ class Artifact:
             "calibration": asdict(self.calibration),
             "decision": to_facts(self.decision),
             "course": _course_facts(self.course),
-            "reference": _plain(asdict(self.reference)),
+            "reference": _reference_facts(self.reference),
             "training": dict(self.training),
             "examples": {"rows": _nullable(self.examples), "probabilities": self.expected.tolist()},
             "sha256": {BOOSTER: sha256(self.booster_text), DEFINITION: sha256(self.definition_text)},
@@ -128,6 +128,15 @@ def _course_facts(course: Course) -> dict[str, Any]:
             "calibration": asdict(later.calibration), "decision": to_facts(later.decision),
         }  # fmt: skip
     return facts
+
+
+def _reference_facts(reference: Reference) -> dict[str, Any]:
+    return {
+        "quantiles": reference.quantiles.tolist(), "ages": list(reference.ages), "typical": reference.typical.tolist(),
+        "converters": {name: list(shares) for name, shares in reference.converters.items()},
+        "usual": {name: {"values": one.values, "up_to": one.up_to} for name, one in reference.usual.items()},
+        "proven": None if reference.proven is None else sorted(reference.proven),
+    }  # fmt: skip
 
 
 def _nullable(rows: Floats) -> list[list[float | None]]:
@@ -193,8 +202,6 @@ def _verified(path: Path, expected: object) -> str:
 
 
 def _artifact(facts: Mapping[str, Any], booster: str, definition: str) -> Artifact:
-    reference = facts["reference"]
-    shares = {name: tuple(values) for name, values in reference["converters"].items()}
     rows = [[np.nan if value is None else value for value in row] for row in facts["examples"]["rows"]]
     return Artifact(
         booster_text=booster,
@@ -204,12 +211,23 @@ def _artifact(facts: Mapping[str, Any], booster: str, definition: str) -> Artifa
         calibration=Sigmoid(**facts["calibration"]),
         decision=from_facts(facts["decision"]),
         course=_course(facts["course"]),
-        reference=Reference(np.array(reference["quantiles"]), tuple(reference["ages"]), shares),
+        reference=_reference(facts["reference"], len(facts["columns"])),
         training=facts["training"],
         rung=facts["rung"],
         examples=np.array(rows, np.float64),
         expected=np.array(facts["examples"]["probabilities"], np.float64),
     )
+
+
+def _reference(facts: Mapping[str, Any], n_columns: int) -> Reference:
+    ages, converters = tuple(facts["ages"]), {name: tuple(values) for name, values in facts["converters"].items()}
+    usual = {
+        name: Usual(tuple(map(tuple, one["values"])), tuple(map(tuple, one["up_to"])))
+        for name, one in facts["usual"].items()
+    }
+    typical = np.array(facts["typical"], np.float64).reshape(len(ages), n_columns)
+    proven = None if facts["proven"] is None else frozenset(facts["proven"])
+    return Reference(np.array(facts["quantiles"]), ages, typical, converters, usual, proven)
 
 
 def _scorecard(facts: Mapping[str, Any]) -> Scorecard:

@@ -1,44 +1,56 @@
-"""Contributions -> reasons in words: what speaks for a lead, with its facts, and what converters had done by now.
+"""Contributions -> reasons in words: what speaks for a lead, what speaks against it, and what converters had done by now.
 
-A signal's contribution is the sum over its columns (all windows and measures of one behaviour), in calibrated log-odds.
-Only behaviour that happened is a reason, only signals marked speakable are said, and every number in a text is in its
-facts.
+A signal's contribution is the sum over its columns (all windows and measures of one behaviour), in calibrated log-odds and
+against a typical trial of the same age: all of them and the typical trial's log-odds add up to the lead's own. Only signals
+marked speakable are said, only in the direction of their behaviour, and every number in a text is in its facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from features.columns import Column
 from features.definition import Signal, Trait
-from features.durations import DAY
+from features.definition_rules import times
+from features.languages import Peers
 from features.matrix import FeatureBuilder
-from features.phrases import number_words
-from features.traits import domain_of
-from features.windows import Floats
+from features.phrases import Phrase
+from features.windows import Floats, Ints
+from features.wording import Wording, whole_percent, wording
+from serving.scoring.comparisons import Comparisons
+from serving.scoring.facts import Fact, Facts, Pane, amounts, exact, narrowest, panes, said, says_something, trait_fact
 from serving.scoring.reference import Reference
 
 LEAST_SHARE: Final = 0.02
-"""A reason must carry at least this share of all that speaks for the lead; less is noise said aloud."""
+"""A reason must carry at least this share of all that speaks the same way; less is noise said aloud."""
+LEAST_PULL: Final = 0.1
+"""Log-odds below which nothing is a reason: a tenth more or less in the odds is nothing to act on."""
 COMMON_AMONG_CONVERTERS: Final = 0.5
-
-Fact = int | float | str
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a lead scores as it does: `contribution` is in log-odds, `facts` holds every number that `text` says."""
+    """Why a lead scores as it does.
+
+    Attributes
+    ----------
+    text : what a rep reads
+    facts : every number that `text` says, and more of the same kind
+    contribution : log-odds more than a typical trial of the same age has from this signal
+    mention : what may be said of it to the customer, None where nothing should
+    """
 
     signal: str
     kind: str
     text: str
     facts: Mapping[str, Fact]
     contribution: float
+    mention: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,148 +71,197 @@ class Explainer:
     reference: Reference
 
     @cached_property
-    def _columns_of(self) -> dict[str, list[int]]:
-        places: dict[str, list[int]] = {}
-        for place, column in enumerate(self.builder.columns):
-            places.setdefault(column.owner, []).append(place)
-        return places
+    def wording(self) -> Wording:
+        return wording(self.builder.definition.language)
 
-    def by_owner(self, contributions: Floats) -> dict[str, float]:
-        """Return one row's contributions added up per signal and trait (the base value is nobody's)."""
-        return {owner: float(contributions[places].sum()) for owner, places in self._columns_of.items()}
+    @cached_property
+    def _compared(self) -> Comparisons:
+        definition = self.builder.definition
+        whom: Peers = "trials" if definition.trial.length else "users"
+        whom = "accounts" if definition.lead == "account" else whom
+        return Comparisons(self.builder.columns, self.reference, self.wording, whom)
 
-    def reasons(self, row: Floats, contributions: Floats, traits: Mapping[str, object], most: int) -> list[Reason]:
-        """Return up to `most` reasons for one row, the strongest first.
+    @cached_property
+    def _places_of(self) -> dict[str, list[int]]:
+        owners = [column.owner for column in self.builder.columns]
+        return {name: [place for place, owner in enumerate(owners) if owner == name] for name in self.owners}
+
+    @cached_property
+    def owners(self) -> tuple[str, ...]:
+        """Signals, traits and the clock, in the order of the columns, which stand side by side."""
+        return tuple(dict.fromkeys(column.owner for column in self.builder.columns))
+
+    @cached_property
+    def _starts(self) -> Ints:
+        return np.array([self._places_of[owner][0] for owner in self.owners], np.int64)
+
+    @cached_property
+    def _unproven(self) -> NDArray[np.bool_]:
+        return np.array([not self.reference.shows(owner) for owner in self.owners])
+
+    @cached_property
+    def _panes(self) -> dict[str, tuple[Pane, ...]]:
+        definition = self.builder.definition
+        return {one.name: panes(one, self.builder.columns, definition, self.wording) for one in definition.signals}
+
+    def relative(self, rows: Floats, contributions: Floats) -> Floats:
+        """Return what each column adds beyond a typical trial of the same age: float64 array of shape (n, n_columns).
 
         Parameters
         ----------
-        row, contributions : float64 arrays of shape (n_columns,)
+        contributions : float64 array of shape (n, n_columns + 1) or (n, n_columns)
+        """
+        found: Floats = contributions[:, : rows.shape[1]] - self.reference.typical_at(rows[:, 0])
+        return found
+
+    def by_owner(self, columns: Floats) -> Floats:
+        """Return the sums over the columns of each of `owners`: (n, n_columns) becomes (n, n_owners)."""
+        found: Floats = np.add.reduceat(columns, self._starts, axis=-1)
+        return found
+
+    def reasons(self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int) -> list[Reason]:
+        """Return up to `most` reasons that speak for a lead: the strongest first, those that are proven before the others.
+
+        Parameters
+        ----------
+        row, relative : float64 arrays of shape (n_columns,), as `relative` gives them
         traits : the lead's trait values as they were given
         """
-        totals = self.by_owner(contributions)
-        least = LEAST_SHARE * sum(total for total in totals.values() if total > 0)
-        strongest = sorted((-total, owner) for owner, total in totals.items() if total > max(least, 0.0))
+        return self._strongest(row, relative, traits, most, way=1, but=frozenset())
+
+    def against(
+        self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int, but: frozenset[str] = frozenset()
+    ) -> list[Reason]:
+        """Return up to `most` reasons that speak against a lead, the strongest first, without the signals of `but`."""
+        return self._strongest(row, relative, traits, most, way=-1, but=but)
+
+    def _strongest(
+        self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int, *, way: int, but: frozenset[str]
+    ) -> list[Reason]:
+        totals = way * self.by_owner(relative)
+        least = max(LEAST_SHARE * float(totals[totals > 0].sum()), LEAST_PULL)
         found: list[Reason] = []
-        for negative, owner in strongest:
+        for place in np.lexsort((-totals, self._unproven)).tolist():
+            total = float(totals[place])
             if len(found) == most:
                 break
-            reason = self._reason(owner, -negative, row, contributions, traits)
-            if reason is not None:
-                found.append(reason)
+            if total > least and self.owners[place] not in but:
+                reason = self._reason(self.owners[place], way * total, row, way * relative, traits, way)
+                found += [] if reason is None else [reason]
         return found
 
     def _reason(
-        self, owner: str, total: float, row: Floats, contributions: Floats, traits: Mapping[str, object]
+        self, owner: str, total: float, row: Floats, pull: Floats, traits: Mapping[str, object], way: int
     ) -> Reason | None:
+        """Return the reason that a signal or trait is; `pull` is what each column adds in the direction `way`."""
         definition = self.builder.definition
-        if owner in definition.signal_of:
-            signal = definition.signal_of[owner]
-            facts = self._signal_facts(signal, row, contributions) if signal.speakable else None
-            return Reason(owner, signal.kind, signal.text.fill(_said(facts)), facts, total) if facts else None
-        trait = definition.trait_of.get(owner)
-        if trait is None or not trait.speakable or traits.get(owner) is None:
+        signal, trait = definition.signal_of.get(owner), definition.trait_of.get(owner)
+        if signal is not None and signal.speakable:
+            if way > 0 and signal.sign < 0:
+                # Little of what is bad is no behaviour that one could name.
+                return None
+            if way < 0 and signal.sign > 0:
+                return self._too_little(signal, total, row)
+            return self._done(signal, total, row, pull)
+        if trait is not None and trait.speakable and traits.get(owner) is not None:
+            return self._fit(trait, total, row, traits[owner], way)
+        return None
+
+    def _done(self, signal: Signal, total: float, row: Floats, pull: Floats) -> Reason | None:
+        """Return the reason that much was done, in the window that tells most."""
+        candidates = [
+            pane for pane in self._panes[signal.name]
+            if pane.happened_in(row)
+            and (signal.sign == 0 or pane.leading is None or self._compared.agrees(pane.leading, row, 1))
+        ]  # fmt: skip
+        if not candidates:
             return None
-        value = _trait_fact(trait, traits[owner], row[self._columns_of[owner]])
-        if value is None:
+        best = max(candidates, key=lambda pane: float(pull[list(pane.places)].sum()))
+        pane = narrowest(best, candidates, row)
+        facts = pane.facts(row)
+        if not says_something(signal.text, facts):
             return None
-        return Reason(owner, "fit", trait.text.fill({"value": value}), {"value": value}, total)
+        compared = self._compared.more_than(pane.leading, row)
+        if signal.sign == 0 and self._compared.knows(pane.leading) and not compared:
+            # What speaks either way says nothing by itself: only how unusual it is does.
+            compared = self._compared.fewer_than(pane.leading, row)
+            if not compared:
+                return None
+        return self._said(signal, total, facts, compared)
 
-    def _signal_facts(self, signal: Signal, row: Floats, contributions: Floats) -> dict[str, Fact] | None:
-        """Return what happened in the window that tells most, or None where nothing happened."""
-        places = [
-            place for place in self._columns_of[signal.name] if self.builder.columns[place].window and row[place] > 0
-        ]
-        places = [place for place in places if self._tells_that_it_happened(place)]
-        if not places:
+    def _too_little(self, signal: Signal, total: float, row: Floats) -> Reason | None:
+        """Return the reason that something good was never done, or less than by most trials of the same age."""
+        pane = max(self._panes[signal.name], key=lambda one: one.length, default=None)
+        if pane is None:
             return None
-        best = max(places, key=lambda place: (contributions[place], -place))
-        window = self._narrowest(best, places, row).window
-        assert window is not None  # places hold windowed columns only
-        facts: dict[str, Fact] = {"window": window.words}
-        for place in self._columns_of[signal.name]:
-            column = self.builder.columns[place]
-            if column.measure and column.window in (None, window) and np.isfinite(row[place]):
-                facts[column.measure.name] = _exact(float(row[place]))
-        return facts if _says_something(signal, facts) else None
+        if signal.missing and self._never_did(signal, row):
+            facts: Facts = {"window": pane.words} | ({} if "count" in signal.private else {"count": 0})
+            return Reason(signal.name, signal.kind, self.wording.never_yet(signal.missing), facts, total)
+        facts = pane.facts(row)
+        fewer = self._compared.fewer_than(pane.leading, row)
+        if not fewer or not says_something(signal.text, facts):
+            return None
+        return self._said(signal, total, facts, fewer)
 
-    def _tells_that_it_happened(self, place: int) -> bool:
-        measure = self.builder.columns[place].measure
-        return measure is not None and measure.spec.happened
+    def _never_did(self, signal: Signal, row: Floats) -> bool:
+        """Whether all that was counted since the trial began is none: a shorter window cannot say that."""
+        counted = [pane.counted for pane in self._panes[signal.name] if pane.is_whole(float(row[0]))]
+        return any(place is not None for place in counted) and all(
+            row[place] == 0 for place in counted if place is not None
+        )
 
-    def _measure(self, place: int) -> str:
-        measure = self.builder.columns[place].measure
-        return measure.how if measure else ""
+    def _fit(self, trait: Trait, total: float, row: Floats, value: object, way: int) -> Reason | None:
+        """Return the reason that a trait is, None where it would speak the other way than the trait's direction."""
+        places = self._places_of[trait.name]
+        quoted = trait_fact(trait, value, row[places], self.builder.levels.get(trait.name, ()))
+        if quoted is None:
+            return None
+        facts: Facts = {} if trait.private else {"value": quoted}
+        if trait.type == "number":
+            return self._number(trait, total, row, facts, way)
+        so = trait.type == "category" or bool(row[places[0]] > 0)
+        phrase, agrees = (trait.text, way) if so else (trait.against, -way)
+        if phrase is None or (trait.type != "category" and trait.sign == -agrees):
+            return None
+        if trait.enterprise and so and not trait.private:
+            facts["standing"] = "enterprise" if row[places[1]] > 0 else "business"
+        return self._told(trait.name, "fit", phrase, total, facts, {})
 
-    def _narrowest(self, best: int, places: Sequence[int], row: Floats) -> Column:
-        """Return the column of the narrowest window that holds all that the best one holds: it tells more."""
-        chosen = self.builder.columns[best]
-        same = [
-            self.builder.columns[place]
-            for place in places
-            if self.builder.columns[place].measure == chosen.measure and row[place] == row[best]
-        ]
-        return min(same, key=lambda column: column.window.length or np.inf if column.window else np.inf)
+    def _number(self, trait: Trait, total: float, row: Floats, facts: Facts, way: int) -> Reason | None:
+        place = self._places_of[trait.name][0]
+        up = way * (trait.sign or way)
+        if trait.sign and not self._compared.agrees(place, row, up):
+            return None
+        compared = {} if trait.private else self._compared.beyond(place, row, up)
+        return self._told(trait.name, "fit", trait.text, total, facts, compared)
+
+    def _said(self, signal: Signal, total: float, facts: Facts, compared: Facts) -> Reason:
+        mention = None
+        little = "fewer_than_percent" in compared
+        if signal.mention is not None and total > 0 and not little and says_something(signal.mention, facts):
+            mention = signal.mention.fill(facts, self.wording)
+        # After two numbers, or a time, nobody could tell what is compared; that little was done is no news without it.
+        clear = little or (amounts(signal) == 1 and not times(signal.text.names))
+        told = compared if clear else {}
+        reason = self._told(signal.name, signal.kind, signal.text, total, facts, told)
+        return Reason(signal.name, signal.kind, reason.text, reason.facts, total, mention)
+
+    def _told(self, owner: str, kind: str, phrase: Phrase, total: float, facts: Facts, compared: Facts) -> Reason:
+        text = phrase.fill(said(facts, self.wording), self.wording)
+        return Reason(owner, kind, self._compared.words(text, compared), {**facts, **compared}, total)
 
     def missing(self, row: Floats) -> list[Missing]:
         """Return what this lead has not done and most converters had by its age, the most common first."""
-        age = float(row[0])
-        found = []
+        found = sorted(self._not_done(row), key=lambda pair: -pair[0])
+        return [one for _, one in found]
+
+    def _not_done(self, row: Floats) -> Iterator[tuple[float, Missing]]:
         for signal in self.builder.definition.signals:
-            share = self.reference.share_of_converters(signal.name, age)
-            if signal.missing and signal.speakable and share and share[1] >= COMMON_AMONG_CONVERTERS:
-                counts = [place for place in self._columns_of[signal.name] if self._counts_since_start(place, age)]
-                if counts and not row[counts].any():
-                    found.append((share[1], _missing(signal, *share)))
-        return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
-
-    def _counts_since_start(self, place: int, age: float) -> bool:
-        """Whether a column counts all since the trial began: a shorter window cannot say that something never happened."""
-        window = self.builder.columns[place].window
-        whole = window is not None and (window.length is None or window.length >= age * DAY)
-        return whole and self._measure(place) == "count"
-
-
-def _exact(value: float) -> int | float:
-    return int(value) if value.is_integer() else value
-
-
-def _said(facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    """Return the facts with those added that are only other words for one of them."""
-    days = facts.get("days_since_last")
-    return dict(facts) if not isinstance(days, int | float) else {**facts, "last": ago(days)}
-
-
-def _says_something(signal: Signal, facts: Mapping[str, Fact]) -> bool:
-    """Whether every fact that the sentence quotes is known and none of them is a zero."""
-    said = _said(facts)
-    return all(name in said and said[name] != 0 for name in signal.text.names)
-
-
-def ago(days: float) -> str:
-    """Return a span since a moment in words, in whole days.
-
-    >>> ago(0.4), ago(1.9), ago(5.0)
-    ('less than a day ago', '1 day ago', '5 days ago')
-    """
-    whole = int(days)
-    if whole == 0:
-        return "less than a day ago"
-    return "1 day ago" if whole == 1 else f"{whole} days ago"
-
-
-def _trait_fact(trait: Trait, value: object, columns: Floats) -> Fact | None:
-    """Return what a trait's sentence quotes, or None where the value was not understood or is not so."""
-    if trait.type == "category":
-        return str(value)
-    if trait.type == "number":
-        return _exact(float(columns[0])) if np.isfinite(columns[0]) else None
-    if not columns[0] > 0:
-        return None
-    return domain_of(value) if trait.type == "email_domain" else str(value)
-
-
-def _missing(signal: Signal, age: float, share: float) -> Missing:
-    tenths = min(9, round(10 * share))
-    by = f"day {number_words(age)}"
-    text = f"has not {signal.missing}; {tenths} in 10 converters had by {by}"
-    return Missing(signal.name, signal.kind, text, {"converters_in_10": tenths, "day": _exact(age), "share": share})
+            known = self.reference.share_of_converters(signal.name, float(row[0]))
+            if not signal.missing or not signal.speakable or known is None or known.share < COMMON_AMONG_CONVERTERS:
+                continue
+            if self._never_did(signal, row):
+                tenths = min(9, whole_percent(100 * known.share) // 10)
+                facts: Facts = {"converters_in_10": tenths, "day": exact(known.age), "share": known.share}
+                text = self.wording.never(signal.missing, tenths, known.age)
+                yield known.share, Missing(signal.name, signal.kind, text, facts)

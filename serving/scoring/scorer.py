@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from features.errors import ArtifactError
-from features.leads import Leads
-from features.logs import Logs
 from features.matrix import FeatureBuilder
 from features.segments import segment_numbers
 from features.windows import Floats, Ints
 from serving.scoring.artifact import TOLERANCE, Artifact, load
-from serving.scoring.decision import Segmented
+from serving.scoring.calibration import probabilities_of
+from serving.scoring.contributions import Contributions
+from serving.scoring.decision import Cutoff, Segmented, parts
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Scorer:
     def builder(self) -> FeatureBuilder:
         return self.artifact.builder
 
+    @property
+    def decides(self) -> bool:
+        """Whether any lead can be a PQL."""
+        return any(isinstance(part, Cutoff) for part in parts(self.artifact.decision))
+
     def score(self, rows: Floats) -> Scored:
         """Return the scores of feature rows of shape (n, n_columns), in the builder's column order."""
         probabilities = self.probabilities(rows)
@@ -70,10 +76,6 @@ class Scorer:
         decision = self.artifact.decision
         return segment_numbers(rows, self.builder.columns, decision.trait) if isinstance(decision, Segmented) else None
 
-    def score_leads(self, leads: Leads, logs: Logs, which: Ints, as_of: Ints) -> Scored:
-        """Return the scores of leads `which` at moments `as_of` (microseconds since 1970 UTC)."""
-        return self.score(self.builder.rows(leads, logs, which, as_of))
-
     def margins(self, rows: Floats) -> Floats:
         """Return the raw score of each row, in log-odds before calibration: float64 array of shape (n,)."""
         if not len(rows):
@@ -86,24 +88,20 @@ class Scorer:
         """Return calibrated probabilities: float64 array of shape (n,)."""
         return self.artifact.calibration.probabilities(self.margins(rows))
 
-    def contributions(self, rows: Floats) -> Floats:
-        """Return what each column adds to the calibrated log-odds: float64 array of shape (n, n_columns + 1).
-
-        The last column is the base value; a row's sum is its calibrated log-odds. The trees' part are LightGBM's exact
-        path-dependent SHAP values, the scorecard's those of a line.
-        """
-        if not len(rows):
-            return np.empty((0, rows.shape[1] + 1))
-        found = np.array(self.artifact.booster.predict(rows, pred_contrib=True, num_threads=1), np.float64)
-        found[:, :-1] += self.artifact.scorecard.contributions(rows)
-        found[:, -1] += self.artifact.scorecard.base
-        found *= self.artifact.calibration.slope
-        found[:, -1] += self.artifact.calibration.shift
-        return found
+    @cached_property
+    def contributions(self) -> Contributions:
+        """What each column adds to the calibrated log-odds of rows; see `Contributions`."""
+        artifact = self.artifact
+        return Contributions.of(artifact.booster_text, artifact.scorecard, artifact.calibration)
 
     def _verify(self) -> None:
-        """Score the stored examples, so that a scorer which exists is one that works."""
-        got = self.probabilities(self.artifact.examples)
+        """Score and explain the stored examples, so that a scorer which exists is one that works."""
+        examples = self.artifact.examples
+        got = self.probabilities(examples)
         for expected, value in zip(self.artifact.expected, got, strict=True):
             if not abs(expected - value) <= TOLERANCE:
                 raise ArtifactError.example_differs("booster.txt", float(expected), float(value))
+        explained = probabilities_of(self.contributions(examples).sum(axis=1))
+        for expected, value in zip(self.artifact.expected, explained, strict=True):
+            if not abs(expected - value) <= TOLERANCE:
+                raise ArtifactError.example_differs("contributions", float(expected), float(value))

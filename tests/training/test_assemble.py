@@ -15,13 +15,16 @@ from features.durations import DAY
 from features.matrix import FeatureBuilder
 from features.times import text_of
 from serving.scoring.artifact import Artifact
-from training.assemble import EXAMPLES, QUANTILES, artifact
+from serving.scoring.reasons import Explainer
+from serving.scoring.scorer import Scorer
+from training.assemble import EXAMPLES, artifact
 from training.demo import Demo
 from training.fit import FitSettings
 from training.leaks import Leak
 from training.learn import Learned, Table, learn
 from training.snapshots import snapshots
 from training.split import split
+from training.usual import FEWEST, FEWEST_CONVERTERS, MOST_AVERAGED, QUANTILES, evenly
 
 LEAKS = (Leak("seats", "back_dated", "why", {}), Leak("plan", "back_dated", "why", {}, trusted=True))
 
@@ -33,7 +36,7 @@ conversion: {event: subscription_started, horizon: 30d}
 score_at: [3d, 7d, 10d]
 windows: [7d, trial]
 signals:
-  - {name: invites, kind: team_growth, events: [invite_accepted], measures: [count], text: a}
+  - {name: invites, kind: team_growth, events: [invite_accepted], measures: [count], text: "{count} a"}
   - {name: uploads, kind: usage_depth, events: [file_uploaded], measures: [count, days_since_last], text: b}
 cutoff: {at_least: 0.3}
 """
@@ -80,14 +83,50 @@ def test_percentiles_are_ranks_among_the_leads_that_set_the_cutoff(made: Artifac
     assert made.reference.percentiles(some).tolist() == pytest.approx(ranks, abs=0.2)
 
 
+def test_what_is_usual_is_known_of_every_day_on_which_leads_are_met(made: Artifact, learned: Learned) -> None:
+    met = learned.met.snapshots
+    days, many = np.unique((met.as_of - met.started_at) / DAY, return_counts=True)
+    assert made.reference.ages == tuple(days[many >= FEWEST].tolist())
+    assert len(made.reference.ages) > 8
+    assert {3.0, 7.0, 10.0} <= set(made.reference.ages)
+
+
 def test_shares_of_converters_are_those_of_each_age(made: Artifact, table: Table, learned: Learned) -> None:
-    rows, held = table.rows[learned.held], table.snapshots.take(learned.held)
+    rows, met = learned.met.rows, learned.met.snapshots
     columns = [
         c.owner == "uploads" and c.measure is not None and c.measure.how == "count" for c in table.builder.columns
     ]
-    for age, share in zip((3, 7, 10), made.reference.converters["uploads"], strict=True):
-        won = (held.converted == 1) & (held.as_of - held.started_at == age * DAY)
+    for age, share in zip(made.reference.ages, made.reference.converters["uploads"], strict=True):
+        won = (met.converted == 1) & (met.as_of - met.started_at == age * DAY)
+        assert won.sum() >= FEWEST_CONVERTERS
         assert share == pytest.approx((rows[won][:, columns] > 0).any(axis=1).mean())
+
+
+def test_a_typical_trial_of_an_age_is_the_mean_of_what_held_out_ones_add(made: Artifact, learned: Learned) -> None:
+    scorer, met = Scorer(made), learned.met
+    explainer = Explainer(made.builder, made.reference)
+    for age in (3.0, 8.0):
+        mine = np.flatnonzero(met.snapshots.as_of - met.snapshots.started_at == age * DAY)
+        rows = met.rows[evenly(mine, MOST_AVERAGED)]
+        relative = explainer.relative(rows, scorer.contributions(rows))
+        np.testing.assert_allclose(relative.mean(axis=0), 0, atol=1e-9)
+        everybody = explainer.relative(met.rows[mine], scorer.contributions(met.rows[mine]))
+        np.testing.assert_allclose(everybody.mean(axis=0), 0, atol=0.05)
+        assert np.abs(relative).max() > 0.1
+
+
+def test_what_a_sentence_leads_with_is_compared_with_the_held_out_leads(made: Artifact, learned: Learned) -> None:
+    met = learned.met
+    place = [column.name for column in made.builder.columns].index("invites_count_trial")
+    rows = met.rows[met.snapshots.as_of - met.snapshots.started_at == 8 * DAY]
+    for count in (0, 1, 2, 5):
+        less = made.reference.share_below("invites_count_trial", 8.4, count)
+        more = made.reference.share_above("invites_count_trial", 8.4, count)
+        assert less is not None
+        assert more is not None
+        assert (less.age, more.age) == (8.0, 8.0)
+        assert less.share <= (rows[:, place] < count).mean() + 1e-12
+        assert more.share <= (rows[:, place] > count).mean() + 1e-12
 
 
 def part(made: Artifact, name: str) -> Mapping[str, Any]:

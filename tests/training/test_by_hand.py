@@ -14,6 +14,7 @@ from features.definition import parse
 from features.durations import DAY
 from serving.scoring.artifact import Artifact, load
 from serving.scoring.decision import Cutoff
+from serving.scoring.reasons import Explainer
 from serving.scoring.scorer import Scorer
 from training.by_hand import artifact_by_hand
 from training.demo import simulate, write
@@ -103,6 +104,23 @@ def test_contributions_are_the_points_of_each_line(young: Path, by_card: Artifac
     rows = scored_rows(young, by_card)
     scorer = Scorer(by_card)
     np.testing.assert_allclose(scorer.contributions(rows).sum(axis=1), scorer.margins(rows) + by_card.calibration.shift)
+
+
+def test_points_beyond_a_typical_trial_are_the_reasons(young: Path, by_card: Artifact) -> None:
+    rows, scorer = scored_rows(young, by_card), Scorer(by_card)
+    explainer = Explainer(by_card.builder, by_card.reference)
+    relative = explainer.relative(rows, scorer.contributions(rows))
+    assert by_card.reference.ages[0] == 3.0
+    np.testing.assert_allclose(relative.mean(axis=0), 0, atol=0.1)
+    told = [one for row, pull in zip(rows, relative, strict=True) for one in explainer.reasons(row, pull, {}, 3)]
+    assert {one.signal for one in told} <= {"pricing_views", "teammates_joined"}
+    assert told
+
+
+def test_nobody_converted_yet_so_nothing_is_called_usual_among_converters(young: Path, by_card: Artifact) -> None:
+    assert set(by_card.reference.converters.values()) == {(0.0,) * len(by_card.reference.ages)}
+    explainer = Explainer(by_card.builder, by_card.reference)
+    assert all(explainer.missing(row) == [] for row in scored_rows(young, by_card))
 
 
 def test_rules_without_a_card_count_for_one_point_each(young: Path, definition_text: str) -> None:

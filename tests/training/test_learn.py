@@ -153,6 +153,14 @@ def test_the_cutoff_is_set_by_held_out_leads_on_every_day_on_which_they_may_be_m
     np.testing.assert_allclose(probabilities[shared], [known[pairs[place]] for place in shared], rtol=1e-12)
 
 
+def test_what_is_usual_is_taken_from_the_leads_that_set_the_cutoff_on_every_day(table: Table, learned: Learned) -> None:
+    met = learned.met.snapshots
+    assert set(met.lead.tolist()) <= set(table.snapshots.lead[learned.held].tolist())
+    assert learned.met.rows.tobytes() == table.data.rows(table.builder, met.lead, met.as_of).tobytes()
+    assert (met.as_of + table.data.definition.conversion.horizon <= table.parts.test_from).all()
+    assert len(np.unique(met.as_of - met.started_at)) > 8
+
+
 def test_the_course_is_measured_on_those_who_set_the_cutoff(table: Table, learned: Learned) -> None:
     seen = table.seen(learned.held, table.data.until)
     ages = table.data.definition.scored_days()

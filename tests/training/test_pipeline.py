@@ -22,6 +22,7 @@ from training.demo import Demo, simulate
 from training.evaluate import PREDICTION_COLUMNS
 from training.fit import FitSettings
 from training.pipeline import Settings, Trained, train
+from training.rounds import rounds
 from training.snapshots import Snapshots
 from training.split import Split
 
@@ -232,14 +233,16 @@ def test_the_share_of_converters_is_what_a_count_of_events_finds(
     trained: Trained, history: Dataset, demo_world: Demo
 ) -> None:
     day = 7
-    rows = trained.table.take(trained.split.fit)
-    won = rows.take(np.flatnonzero((rows.converted == 1) & (rows.as_of - rows.started_at == day * DAY)))
+    held = np.unique(trained.table.take(trained.split.fit).lead)
+    met = rounds(history, held, trained.split.test_from, complete=True)
+    won = met.take(np.flatnonzero((met.converted == 1) & (met.as_of - met.started_at == day * DAY)))
     ids = history.leads.ids
     users = pl.DataFrame({"user_id": [ids[i] for i in won.lead], "as_of": won.as_of})
     joined = users.join(demo_world.events.filter(pl.col("event") == "invite_sent"), on="user_id")
     did = joined.filter(pl.col("timestamp").dt.epoch("us") < pl.col("as_of"))["user_id"].n_unique()
     share = trained.artifact.reference.share_of_converters("invites_sent", day)
     assert share is not None
+    assert len(users) > 30
     assert share == pytest.approx((day, did / len(users)))
 
 

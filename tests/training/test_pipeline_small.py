@@ -150,6 +150,7 @@ INVOICES = """
     measures: [count]
     direction: "+"
     text: "paid {count:invoice|invoices} {window}"
+    mention: you have paid
 traits:
 """
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from features.errors import NotEnoughData
 from serving.scoring.decision import Cutoff, Decision, Line, NoCutoff, Segmented
 from training.evaluate import Interval, Promise
 from training.leaks import Leak
-from training.words import cutoff_lines, leak_lines
+from training.promote import Verdict
+from training.run import Outcome
+from training.words import cutoff_lines, facts, leak_lines
 
 PRECISION = Cutoff(0.254, 0.3, 0.9, 900, 300, 0.31, "2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z", 12.34)
 CAPACITY = replace(PRECISION, at_least=None, policy="capacity", binds="capacity")
@@ -82,3 +86,12 @@ def test_what_told_the_outcome_is_named_with_its_reason() -> None:
         "Mind     plan: it tells (kept, because the definition trusts it).",
     ]
     assert leak_lines([]) == []
+
+
+def test_machines_are_told_of_a_refusal_that_left_no_model() -> None:
+    refusal = NotEnoughData.conversions("history", 40, 2, 10)
+    told = facts(Outcome(Path("out"), None, None, Verdict(False, "no model."), (), {"rows": 3}, refusal, {}))
+    assert told == {
+        "folder": "out", "report": "out/report.html", "registered": None, "version": None, "promoted": False,
+        "why": "no model.", "left_out": [], "figures": {}, "rejections": [], "set_right": {"rows": 3},
+    }  # fmt: skip

@@ -12,7 +12,7 @@ from serving.scoring.artifact import Artifact
 from serving.scoring.decision import NoCutoff
 from serving.scoring.scorer import Scorer
 from training import tracking
-from training.registry.changeover import Change, find, promote, rollback
+from training.registry.changeover import Change, find, promote, registered, rollback
 from training.registry.entry import DataFacts, Entry
 from training.tracking import Version
 
@@ -115,6 +115,14 @@ def test_what_is_no_version_or_more_than_one_is_refused(name: str, sentence: str
 def test_where_nothing_is_registered_no_version_is_found() -> None:
     with pytest.raises(InvalidInput, match="registered are none"):
         find("1", [])
+
+
+def test_a_version_is_called_by_its_number_in_the_registry(registry: Made) -> None:
+    assert registered(registry.contents[1]) == "pql-scorer/2"
+    # Registered twice, it is the newer one: the same content.
+    assert registered(registry.contents[0][:8]) == "pql-scorer/5"
+    with pytest.raises(InvalidInput, match=r"there is no version 'ffffffffffff'"):
+        registered("ffffffffffff")
 
 
 # --- promoting --------------------------------------------------------------------------------
