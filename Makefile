@@ -53,6 +53,8 @@ bench: .venv/ready build/peers/ready build/automl/ready ## the tables of docs/re
 	$(BIN)/python -m benchmarks.automl docs/results.md
 	$(BIN)/python -m benchmarks.truth docs/results.md
 	$(BIN)/python -m benchmarks.leaks docs/results.md
+	$(BIN)/python -m benchmarks.reasons_truth docs/results.md
+	$(BIN)/python -m benchmarks.reasons_cost docs/results.md
 	$(BIN)/python -m benchmarks.windows --out docs/results.md
 
 build/peers/ready: .venv/ready benchmarks/peers.lock

@@ -6,15 +6,13 @@ Exit codes: 0 done, 2 bad input or definition, 3 honest refusal, 1 our fault.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
@@ -24,6 +22,9 @@ from features.durations import parse_span
 from features.errors import InvalidInput, PQLError
 from features.sources.formats import FORMATS
 from features.times import parse_instant
+
+if TYPE_CHECKING:
+    from serving.scoring.scorer import Scorer
 
 DEFAULT_MODEL = "pql-scorer@champion"
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
@@ -35,6 +36,13 @@ format_option = click.option(
 model_option = click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, help="NAME@alias, NAME/version or a folder."
 )
+versions_option = click.option(
+    "--model", multiple=True, help="Of the receipt's version; default: the registry has it. Twice for two versions."
+)
+receipts_option = click.option(
+    "--receipts", envvar="PQL_RECEIPTS", default="receipts", show_default=True, metavar="FOLDER",
+    help="Where receipts are kept; also PQL_RECEIPTS; `none` keeps none.",
+)  # fmt: skip
 why_option = click.option("--why", metavar="TEXT", help="The reason, kept with the version.")
 
 
@@ -91,6 +99,7 @@ def init(
     from features.rejections import Sieve
     from features.sources.locations import open_source, open_trials
     from training.draft import Options, draft, look
+    from training.drafting.drafted import Drafted
     from training.drafting.evidence import weigh
 
     if out.exists() and not force:
@@ -108,20 +117,9 @@ def init(
     definition = parse(drafted.text, out.name)
     out.write_text(drafted.text, encoding="utf-8")
     left_out = [f"{one.event}: {one.why}" for one in seen.suspects]
-    refused = [str(one) for one in sieve]
-    facts = {
-        "definition": str(out), "signals": [signal.name for signal in definition.signals], "evidence": drafted.head,
-        "left_out": left_out, "rejections": refused,
-    }  # fmt: skip
-    lines = [
-        f"Drafted {out} with {len(definition.signals)} signals and {len(definition.traits)} traits. "
-        "Read it, edit it, then:",
-        f"  {drafted.head}",
-    ]
-    lines += [f"  left out {line}" for line in left_out] + refused
-    # The names of sources are without passwords.
-    lines += [f"  pql train {source.name}{f' --trials {table.name}' if table else ''} -d {out}"]
-    say(facts, lines, as_json=as_json)
+    sources = [one.name for one in (source, table) if one is not None]
+    done = Drafted(out, definition, drafted.head, left_out, [str(one) for one in sieve], sources)
+    say(done.facts, done.lines, as_json=as_json)
 
 
 @main.command()
@@ -134,38 +132,21 @@ def init(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/latest"), show_default=True)
 @as_json
 def train(
-    data: str,
-    definition: Path,
-    trials: str | None,
-    form: str | None,
-    test_from: str | None,
-    tune: int | None,
-    out: Path,
-    *,
-    as_json: bool,
-) -> None:
+    data: str, definition: Path, trials: str | None, form: str | None, test_from: str | None, tune: int | None,
+    out: Path, *, as_json: bool,
+) -> None:  # fmt: skip
     """Learn, calibrate, judge and register a version; promote it if it is better.
 
     DATA is where the events are: a file, a folder, a pattern, a zip, or a database's address (docs/sources.md).
     """
-    from training.record import REPORT
     from training.run import run
     from training.tune import Search
-    from training.words import summary
+    from training.words import facts, summary
 
     with steps() as step:
         search = None if tune is None else Search(tune)
         outcome = run(data, trials, definition, out, form, test_from, now(), step, search)
-    trained = outcome.trained
-    facts = {
-        "folder": str(outcome.folder), "report": str(outcome.folder / REPORT), "registered": outcome.number,
-        "version": trained and trained.artifact.version,
-        "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
-        "left_out": [str(leak) for leak in trained.leaks if not leak.trusted] if trained else [],
-        "figures": dict(outcome.figures), "rejections": [str(one) for one in outcome.rejections],
-        "set_right": dict(outcome.set_right),
-    }  # fmt: skip
-    say(facts, summary(outcome), as_json=as_json)
+    say(facts(outcome), summary(outcome), as_json=as_json)
     if outcome.refusal is not None:
         raise outcome.refusal
 
@@ -197,13 +178,21 @@ def discover(
 @trials_option
 @format_option
 @click.option("--as-of", help="The moment to score at, such as 2026-03-01T09:00:00Z; default: the end of the data.")
-@click.option("--reasons", type=click.IntRange(0, 20), default=3, show_default=True, help="How many reasons at most.")
+@click.option("--reasons", type=click.IntRange(0, 20), default=3, show_default=True, help="How many each way at most.")
+@click.option(
+    "--explain",
+    type=click.Choice(["likely", "all"]),
+    default="likely",
+    show_default=True,
+    help="Reasons for PQLs, those to nurture and those near the cutoff, or for every lead.",
+)
 @click.option("-o", "out", type=click.Path(path_type=Path), default=Path("leads.parquet"), show_default=True)
 @model_option
+@receipts_option
 @as_json
 def score(
-    data: str, trials: str | None, form: str | None, as_of: str | None, reasons: int, out: Path, model: str, *,
-    as_json: bool,
+    data: str, trials: str | None, form: str | None, as_of: str | None, reasons: int, explain: Literal["likely", "all"],
+    out: Path, model: str, receipts: str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Score every open trial of a product.
 
@@ -212,7 +201,10 @@ def score(
     from features.rejections import Sieve
     from features.sources import files
     from features.sources.locations import open_source, open_trials
-    from serving.batch import read_for, score_open, warnings
+    from serving.batch import read_for, score_open
+    from serving.batch_words import facts, summary
+    from serving.receipts import batch_keep
+    from serving.scoring.answers import Asked
     from serving.scoring.scorer import Scorer
 
     sieve = Sieve("trials")
@@ -221,36 +213,19 @@ def score(
         table = None if trials is None else open_trials(trials, form).table(sieve)
         read = read_for(scorer, open_source(data, form), table, now(), sieve, tick)
         moment = None if as_of is None else parse_instant(as_of, "--as-of", scorer.builder.definition.timezone)
-        leads = score_open(scorer, read, moment, reasons, tick)
+        leads = score_open(scorer, read, moment, Asked(reasons, explain), batch_keep(receipts, now()), tick)
     files.write(leads, out)
-    at, pqls, nurture = leads["as_of"][0], int(leads["is_pql"].sum()), int((leads["track"] == "nurture").sum())
-    said = warnings(leads, scorer)
-    refused = [str(one) for one in read.rejections]
-    facts = {
-        "out": str(out), "leads": len(leads), "pqls": pqls, "nurture": nurture, "as_of": at.isoformat(), "warnings": said,
-        "rejections": refused, "set_right": read.set_right,
-    }  # fmt: skip
-    patience = f" and {nurture:,} to nurture" if nurture else ""
-    lines = [
-        f"{len(leads):,} open trials scored as of {at:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs{patience}: {out}",
-        *said,
-        *refused,
-    ]
-    say(facts, lines + [f"  {row}" for row in _top(leads)], as_json=as_json)
-
-
-def _top(leads: Any) -> list[str]:
-    rows = leads.head(5).iter_rows(named=True)
-    found = [(row, "; ".join(one["text"] for one in row["reasons"])) for row in rows]
-    return [f"{row['probability']:.1%}  {row['lead_id']}{f': {why}' if why else ''}" for row, why in found]
+    say(facts(leads, out, scorer, read), summary(leads, out, scorer, read), as_json=as_json)
 
 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @model_option
-def serve(port: int, host: str, model: str) -> None:
+@receipts_option
+def serve(port: int, host: str, model: str, receipts: str) -> None:
     """Answer POST /score over HTTP."""
+    from serving.launch import launch
     from serving.scoring.scorer import Scorer
 
     with model_folder(model) as folder:
@@ -258,32 +233,48 @@ def serve(port: int, host: str, model: str) -> None:
         click.echo(
             f"Serving version {version} of {model} on http://{host}:{port} (POST /score, GET /model, /readyz)", err=True
         )
-        environment = {
-            "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-            "OTEL_SDK_DISABLED": "true", "BENTOML_DO_NOT_TRACK": "True",
-            **os.environ, "PQL_MODEL": str(folder.resolve()),
-        }  # fmt: skip
-        served = ["bentoml", "serve", "serving.service:PQLService"]
-        command = [sys.executable, "-m", *served, "--port", str(port), "--host", host]
-        code = run_until_stopped(command, environment)
+        code = launch(folder, host, port, receipts)
     sys.exit(code)
 
 
-def run_until_stopped(command: list[str], environment: dict[str, str]) -> int:
-    """Run the server until it ends, hand on requests to stop, and return its exit code (0 where it was asked to)."""
-    asked = False
-    # The command is our own; only port and host come from outside, and they are checked options.
-    with subprocess.Popen(command, env=environment, cwd=Path(__file__).parent) as server:  # noqa: S603
+@main.command()
+@click.argument("name", metavar="ID", required=False)
+@click.option("--diff", "other", metavar="ID", help="A second receipt: say what moved the score from the first to it.")
+@click.option("--prune", callback=span, metavar="SPAN", help="Delete the days that ended so long ago, such as 90d.")
+@receipts_option
+@versions_option
+@as_json
+def receipt(
+    name: str | None, other: str | None, prune: tuple[int] | None, receipts: str, model: tuple[str, ...], *, as_json: bool
+) -> None:  # fmt: skip
+    """Replay what made a score, bit for bit, or say what moved it between two.
 
-        def stop(*_: object) -> None:
-            nonlocal asked
-            asked = True
-            server.terminate()
+    ID is the receipt_id of an answer, or at least its first 6 characters. Exit code 1: it does not replay.
+    """
+    from serving import receipt_telling as telling
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        code = server.wait()
-    return 0 if asked else code
+    if (name is None) == (prune is None) or (other and prune):
+        raise click.UsageError("Give the ID of a receipt, or --prune with a span.")
+    if name is None:
+        told = telling.pruned(Path(receipts), now() - (prune or (0,))[0])
+    else:
+        told = telling.receipt(Path(receipts), name, other, partial(scorer_of, model))
+    say(told.facts, told.lines, as_json=as_json)
+    sys.exit(0 if told.replays else 1)
+
+
+@main.command()
+@click.argument("lead")
+@click.option("--reasons", type=click.IntRange(1, 20), default=3, show_default=True, help="How many each way at most.")
+@receipts_option
+@versions_option
+@as_json
+def explain(lead: str, reasons: int, receipts: str, model: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what speaks for and against a lead, as it was last answered."""
+    from serving import receipt_telling as telling
+
+    told = telling.lead(Path(receipts), lead, reasons, partial(scorer_of, model))
+    say(told.facts, told.lines, as_json=as_json)
 
 
 @main.command()
@@ -345,6 +336,28 @@ def model_folder(model: str) -> Iterator[Path]:
         raise InvalidInput(f"--model {model}: no such folder, and no registry is installed here.", "model") from None
     with tempfile.TemporaryDirectory(prefix="pql-model-") as scratch:
         yield fetch(model, Path(scratch))
+
+
+def scorer_of(models: Sequence[str], version: str) -> Scorer:
+    """Return the scorer of a version: that of the models named, or else the registered one."""
+    from serving.scoring.scorer import Scorer
+
+    for model in models or (_registered(version),):
+        with model_folder(model) as folder:
+            scorer = Scorer.from_folder(folder)
+        if scorer.artifact.version == version:
+            break
+    return scorer
+
+
+def _registered(version: str) -> str:
+    try:
+        from training.registry.changeover import registered
+
+        return registered(version)
+    except (ImportError, InvalidInput):
+        why = f"version {version}, which gave the answer, is not in the registry."
+        raise InvalidInput(why, "model", "Name its folder with --model.") from None
 
 
 @contextmanager

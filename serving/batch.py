@@ -16,21 +16,26 @@ from features.leads import open_leads
 from features.rejections import Sieve
 from features.sources.source import Source
 from features.times import INSTANT, micros, moment_of, text_of
-from serving.scoring.answers import Answer, answers
+from serving.scoring.answers import Answer, Asked, answers_of, subjects
 from serving.scoring.decision import Cutoff, expired, overall
+from serving.scoring.receipt import Keep, receipts_of
 from serving.scoring.scorer import Scorer
 
+LIKELY: Final = Asked(whom="likely")
 _SAID = pl.List(
     pl.Struct(
-        {"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String, "contribution": pl.Float64}
+        {
+            "signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String, "contribution": pl.Float64,
+            "mention": pl.String,
+        }
     )
-)
+)  # fmt: skip
 _WITHIN = pl.List(pl.Struct({"days": pl.Float64, "probability": pl.Float64}))
 _MISSED = pl.List(pl.Struct({"signal": pl.String, "kind": pl.String, "text": pl.String, "facts": pl.String}))
 LEADS_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "lead_id": pl.String, "account_id": pl.String, "as_of": INSTANT, "trial_day": pl.Float64,
     "probability": pl.Float64, "is_pql": pl.Boolean, "track": pl.String, "within": _WITHIN,
-    "percentile": pl.Float64, "reasons": _SAID, "missing": _MISSED,
+    "percentile": pl.Float64, "reasons": _SAID, "against": _SAID, "missing": _MISSED,
     "playbook": pl.Struct({"id": pl.String, "title": pl.String, "message": pl.String}),
     "model_version": pl.String, "cutoff": pl.Float64, "receipt_id": pl.String,
 }  # fmt: skip
@@ -49,7 +54,8 @@ def score_open(
     scorer: Scorer,
     data: Dataset,
     as_of: int | None = None,
-    reasons: int = 3,
+    asked: Asked = LIKELY,
+    keep: Keep | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> pl.DataFrame:
     """Return every trial open at `as_of` (default: the last moment the data knows of), the highest probability first.
@@ -58,6 +64,8 @@ def score_open(
     ----------
     as_of : int or None
         Microseconds since 1970 UTC.
+    asked : how many reasons, and for whom
+    keep : what the receipts of each part are handed to
     progress : called with (leads done, leads in all) after each chunk
 
     Raises
@@ -73,7 +81,11 @@ def score_open(
     frames = []
     for part in data.parts(which):
         everyone, moments = np.arange(len(part.numbers)), np.full(len(part.numbers), moment)
-        frames.append(_frame(list(answers(scorer, part.leads, part.logs, everyone, moments, reasons)), scorer))
+        mine = subjects(scorer, part.leads, part.logs, everyone, moments)
+        told = list(answers_of(scorer, mine, asked))
+        if keep is not None:
+            keep(receipts_of(scorer, mine, asked, told))
+        frames.append(_frame(told, scorer))
         progress(sum(map(len, frames)), len(which))
     return pl.concat(frames).sort("probability", "lead_id", descending=[True, False])
 
@@ -106,6 +118,6 @@ def _row(answer: Answer, days: tuple[float, ...]) -> dict[str, Any]:
     grown = zip(days, answer.within.values(), strict=True)
     row["within"] = [{"days": day, "probability": probability} for day, probability in grown]
     row["as_of"] = moment_of(answer.as_of)
-    for name in ("reasons", "missing"):
+    for name in ("reasons", "against", "missing"):
         row[name] = [{**said, "facts": msgspec.json.encode(said["facts"]).decode()} for said in row[name]]
     return row

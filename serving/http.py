@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from features.errors import PQLError
 from serving.requests import decode, error_body, result_body, score
 from serving.scoring.decision import Cutoff, expired, overall, to_facts
+from serving.scoring.receipt import Keep
 from serving.scoring.scorer import Scorer
 
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -29,13 +30,14 @@ JSON: Final = "application/json"
 
 @dataclass
 class Desk:
-    """What the routes share: the scorer in service, and one thread that scores in the order of arrival.
+    """What the routes share: the scorer in service, where receipts go, and one thread that scores in the order of arrival.
 
     One thread keeps the tail fair and the event loop free; LightGBM releases the interpreter lock while it works.
     """
 
     scorer: Scorer
     now: Callable[[], int]
+    keep: Keep | None = None
     waiting: int = 0
 
     def __post_init__(self) -> None:
@@ -62,6 +64,9 @@ async def post_score(request: Request) -> Response:
         content = await asyncio.get_running_loop().run_in_executor(desk.thread, _scored, desk, body)
     except PQLError as error:
         return Response(msgspec.json.encode({"error": error_body(error)}), 400, media_type=JSON)
+    except OSError:
+        # An answer without its receipt is not given: it could not be accounted for.
+        return failure(503, "receipts_unavailable", "receipts cannot be written at the moment.", {"retry-after": "5"})
     finally:
         desk.waiting -= 1
     return Response(content, media_type=JSON)
@@ -80,7 +85,7 @@ async def _body(request: Request) -> bytes | None:
 
 def _scored(desk: Desk, body: bytes) -> bytes:
     scorer = desk.scorer
-    results = [result_body(result) for result in score(scorer, decode(body), desk.now())]
+    results = [result_body(result) for result in score(scorer, decode(body), desk.now(), desk.keep)]
     return msgspec.json.encode({**in_service(scorer), "results": results})
 
 

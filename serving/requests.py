@@ -20,7 +20,8 @@ from features.leads import NEVER, Leads, TraitLog
 from features.logs import Happening, read_requests
 from features.times import EARLIEST, parse_instant, text_of
 from features.windows import Ints
-from serving.scoring.answers import Answer, answers
+from serving.scoring.answers import Answer, Asked, answers_of, subjects
+from serving.scoring.receipt import Keep, receipts_of
 from serving.scoring.scorer import Scorer
 
 MOST_LEADS: Final = 1_000
@@ -69,6 +70,7 @@ class _Read:
     index: int
     lead: LeadIn
     started_at: int
+    ends_at: int
     times: Sequence[int]
 
 
@@ -98,10 +100,13 @@ def _wrong(error: Exception, prefix: str) -> InvalidInput:
     return InvalidInput(f"{field or 'body'}: {message}.", field or None, "See the README for a request that works.")
 
 
-def score(scorer: Scorer, request: ScoreIn, now: int) -> list[Answer | Failed]:
+def score(scorer: Scorer, request: ScoreIn, now: int, keep: Keep | None = None) -> list[Answer | Failed]:
     """Return one result per lead of the request, in its order.
 
-    `now` (microseconds since 1970 UTC) is as_of where the request gives none.
+    Parameters
+    ----------
+    now : as_of where the request gives none, in microseconds since 1970 UTC
+    keep : what the answers' receipts are handed to, before any of them is returned
     """
     definition = scorer.builder.definition
     as_of = now if request.as_of is None else parse_instant(request.as_of, "as_of", definition.timezone)
@@ -110,9 +115,12 @@ def score(scorer: Scorer, request: ScoreIn, now: int) -> list[Answer | Failed]:
     if read:
         leads = _leads(read, definition)
         logs = read_requests(_happenings(read, definition), leads.ids, scorer.builder.vocabulary)
-        which, moments = np.arange(len(read)), np.full(len(read), as_of)
-        for one, answer in zip(read, answers(scorer, leads, logs, which, moments, request.reasons), strict=True):
-            results[one.index] = answer
+        asked = Asked(request.reasons)
+        mine = subjects(scorer, leads, logs, np.arange(len(read)), np.full(len(read), as_of))
+        told = list(answers_of(scorer, mine, asked))
+        if keep is not None:
+            keep(receipts_of(scorer, mine, asked, told))
+        results |= {one.index: answer for one, answer in zip(read, told, strict=True)}
     return [results[index] for index in range(len(request.leads))]
 
 
@@ -144,8 +152,7 @@ def _read(index: int, raw: msgspec.Raw, definition: Definition, as_of: int) -> _
         raise InvalidInput(
             f"{spot}.started_at must not lie after as_of {text_of(as_of)}, got {lead.started_at}.", f"{spot}.started_at"
         )
-    if lead.ends_at is not None:
-        parse_instant(lead.ends_at, f"{spot}.ends_at", definition.timezone)
+    ends_at = _ends(lead, started_at, definition, spot)
     if is_excluded(definition, lead.user_id, lead.account_id, lead.traits):
         raise Excluded(f"{spot}: {lead.user_id!r} is on the definition's list of excluded leads.", spot)
     for i, event in enumerate(lead.events):
@@ -153,7 +160,7 @@ def _read(index: int, raw: msgspec.Raw, definition: Definition, as_of: int) -> _
             field = f"{spot}.events[{i}].user_id"
             raise InvalidInput(f"{field} must not be empty.", field, "Leave it out where the lead itself did it.")
     times = [_time(event, definition, f"{spot}.events[{i}]") for i, event in enumerate(lead.events)]
-    return _Read(index, lead, started_at, times)
+    return _Read(index, lead, started_at, ends_at, times)
 
 
 class Excluded(InvalidInput):
@@ -162,6 +169,13 @@ class Excluded(InvalidInput):
 
 def _started(lead: LeadIn, definition: Definition, spot: str) -> int:
     return _rounded(_instant(lead.started_at, f"{spot}.started_at", definition), definition)
+
+
+def _ends(lead: LeadIn, started_at: int, definition: Definition, spot: str) -> int:
+    """Return when the trial ends: as the lead says, or else as the definition does."""
+    if lead.ends_at is not None:
+        return parse_instant(lead.ends_at, f"{spot}.ends_at", definition.timezone)
+    return NEVER if definition.trial.length is None else started_at + definition.trial.length
 
 
 def _instant(text: str, field: str, definition: Definition) -> int:
@@ -200,8 +214,9 @@ def _leads(read: Sequence[_Read], definition: Definition) -> Leads:
     told = {trait.name: [one.lead.traits.get(trait.name) for one in read] for trait in definition.traits}
     traits = {name: TraitLog.constant(values) for name, values in told.items()}
     started = np.array([one.started_at for one in read], np.int64)
+    ends = np.array([one.ends_at for one in read], np.int64)
     ids, accounts = [one.lead.user_id for one in read], [one.lead.account_id for one in read]
-    return Leads(ids, accounts, np.arange(n), started, never, never, never, traits)
+    return Leads(ids, accounts, np.arange(n), started, ends, never, never, traits)
 
 
 def _happenings(read: Iterable[_Read], definition: Definition) -> Iterator[Happening]:
@@ -248,6 +263,7 @@ def result_body(result: Answer | Failed) -> Mapping[str, Any] | Failed:
         "within",
         "percentile",
         "reasons",
+        "against",
         "missing",
         "playbook",
         "receipt_id",

@@ -9,6 +9,7 @@ from pathlib import Path
 import bentoml
 
 from serving.http import Desk, OneShape, application, clock
+from serving.receipts import Receipts, folder_named, usable
 from serving.scoring.scorer import Scorer
 
 MODEL_FOLDER = "PQL_MODEL"
@@ -29,7 +30,9 @@ class PQLService:
     """Scores leads; does not start without a model that scores its own examples."""
 
     def __init__(self) -> None:
-        routes.state.desk = Desk(Scorer.from_folder(model_folder()), clock)
+        folder = folder_named(None, os.environ)
+        keep = None if folder is None else Receipts(usable(folder), clock).keep
+        routes.state.desk = Desk(Scorer.from_folder(model_folder()), clock, keep)
         # The imported libraries are a large heap that never changes: a full collection over it stalls requests.
         gc.collect()
         gc.freeze()

@@ -225,10 +225,15 @@ def test_what_is_scored_in_a_file_is_what_the_service_answers(
     with TestClient(app) as client:
         body = {"leads": leads, "as_of": rows[0]["as_of"].isoformat()}
         results = client.post("/score", json=body).json()["results"]
+    explained = 0
     for row, result in zip(rows, results, strict=True):
         assert result["probability"] == pytest.approx(row["probability"], abs=1e-12)
-        assert [one["text"] for one in result["reasons"]] == [one["text"] for one in row["reasons"]]
+        # A file explains the likely ones, a request whom it is asked for.
+        if row["reasons"]:
+            assert [one["text"] for one in result["reasons"]] == [one["text"] for one in row["reasons"]]
+        explained += bool(row["reasons"])
         assert result["receipt_id"] == row["receipt_id"]
+    assert explained > 3
 
 
 @pytest.mark.parametrize("model", ["pql-scorer@champion", "pql-scorer/1", "out/artifact"])

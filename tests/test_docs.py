@@ -12,10 +12,13 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from features.definition import Conversion, Definition, Signal, Trait, parse
+from features.accounts import Accounts
+from features.definition import Conversion, Definition, Playbook, Signal, Trait, parse
+from features.definition_rules import PLAYBOOK_FACTS
 from features.durations import DAY
 from features.policies import CapacityPolicy, PrecisionPolicy, ValuePolicy
 from features.rules import CardItem, Condition, PointCard, Rule
+from serving.scoring.playbooks import LEADING
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -40,7 +43,14 @@ def keys_of(path: str, *models: type[BaseModel]) -> set[str]:
 KEYS = (
     keys_of("cutoff", *POLICIES) | keys_of("conversion", Conversion) | keys_of("rules", Rule)
     | keys_of("rules.all", Condition) | keys_of("points", PointCard) | keys_of("points.card", CardItem)
+    | keys_of("accounts", Accounts) | keys_of("playbooks", Playbook)
 )  # fmt: skip
+
+
+OTHERS = {
+    "language", "signals.trusted", "signals.mention", "signals.private", "traits.trusted", "traits.private", "traits.against",
+    "traits.playbook", "traits.enterprise", "traits.free_mail",
+}  # fmt: skip
 
 
 def listed_keys() -> list[str]:
@@ -49,12 +59,24 @@ def listed_keys() -> list[str]:
 
 
 def test_every_key_about_cutoffs_conversions_rules_and_points_is_listed_once_and_no_other() -> None:
-    assert sorted(listed_keys()) == sorted({*KEYS, "signals.trusted", "traits.trusted"})
+    assert sorted(listed_keys()) == sorted({*KEYS, *OTHERS})
 
 
-def test_what_can_be_trusted_is_a_signal_or_a_trait() -> None:
-    assert "trusted" in Signal.model_fields
-    assert "trusted" in Trait.model_fields
+@pytest.mark.parametrize("key", sorted(OTHERS))
+def test_a_key_that_is_listed_is_one_of_the_definition(key: str) -> None:
+    part, _, name = key.rpartition(".")
+    models: dict[str, type[BaseModel]] = {"signals": Signal, "traits": Trait, "": Definition}
+    assert name in models[part].model_fields
+
+
+def test_the_facts_of_a_message_that_are_listed_are_all_there_are() -> None:
+    assert tuple(re.findall(r"^\| `{([a-z_]+)}` \|", DEFINITION, re.M)) == ("product", "mention", "reason", "days_left")
+    assert sorted(PLAYBOOK_FACTS) == ["days_left", "mention", "product", "reason"]
+
+
+def test_as_many_reasons_as_are_said_choose_a_playbook() -> None:
+    assert "By the three strongest reasons" in DEFINITION
+    assert LEADING == 3
 
 
 def test_the_policies_listed_are_all_there_are() -> None:
@@ -114,7 +136,7 @@ def test_the_value_policys_arithmetic_in_comments_is_right() -> None:
 
 # --- the method -------------------------------------------------------------------------------
 
-CONSTANTS = re.findall(r"^\| `(training(?:\.[a-z_]+)+)\.([A-Z][\w.]*)` \| ([\d.]+) \|", METHOD, re.M)
+CONSTANTS = re.findall(r"^\| `((?:training|serving)(?:\.[a-z_]+)+)\.([A-Z][\w.]*)` \| ([\d.]+) \|", METHOD, re.M)
 
 
 @pytest.mark.parametrize(("module", "name", "told"), CONSTANTS, ids=str)
@@ -126,7 +148,7 @@ def test_a_constant_of_the_method_is_that_of_the_code(module: str, name: str, to
 
 
 def test_the_table_of_constants_is_read_whole() -> None:
-    section = METHOD.split("## 15. Constants")[1].split("## Sources")[0]
+    section = METHOD.split("## 16. Constants")[1].split("## Sources")[0]
     assert len(CONSTANTS) == sum(line.startswith("| `") for line in section.splitlines()) > 30
 
 

@@ -20,8 +20,9 @@ from features.events import blank, is_json_object, need
 from features.survey import GROUP, IDENTIFY
 from features.times import INSTANT, instants
 from training.drafting.leaks import Suspect, conversions, suspects
+from training.drafting.playbooks import playbook_lines
 from training.drafting.traits import trait_lines
-from training.drafting.words import event_phrase, event_slug, guess_kind, yaml_text
+from training.drafting.words import event_missing, event_phrase, event_slug, guess_kind, yaml_text
 
 MIN_LEADS = 20
 """Events that fewer leads than this ever did are left out: no model can learn from them."""
@@ -192,7 +193,14 @@ def draft(seen: Look, options: Options) -> str:
         f"  at_least: {_target(seen)}",
         "  confidence: 0.9",
     ]
+    length = options.trial_length or _usual_length(seen)
+    lines += playbook_lines(_kinds(lines), trials_end=length is not None)
     return "\n".join(lines) + "\n"
+
+
+def _kinds(lines: Sequence[str]) -> set[str]:
+    """Return the kinds of the signals in some lines of a definition, and that of its traits."""
+    return {"fit"} | {line.split()[1] for line in lines if line.startswith("    kind: ")}
 
 
 def _trial_lines(seen: Look, options: Options) -> list[str]:
@@ -259,7 +267,10 @@ def _signal_lines(seen: Look, taken: set[str]) -> list[str]:
             "days_since_last",
             *(f"sum({p})" for p in _summable(samples.get(event, []))),
         ]
-        lines += _signal(slug, guess_kind(event), [event], measures, "+", event_phrase(event), account=seen.by_account)
+        lines += _signal(
+            slug, guess_kind(event), [event], measures, "+", event_phrase(event), account=seen.by_account,
+            missing=event_missing(event),
+        )  # fmt: skip
     return lines
 
 
@@ -274,6 +285,7 @@ def _signal(
     account: bool,
     windows: str = "",
     speakable: bool = True,
+    missing: str | None = None,
 ) -> list[str]:
     scope = ["    scope: account"] if account else []
     spans = [f"    windows: [{windows}]"] if windows else []
@@ -286,6 +298,7 @@ def _signal(
         f"    measures: [{', '.join(measures)}]",
         f'    direction: "{direction}"' if direction != "free" else "    direction: free",
         f"    text: {yaml_text(text)}",
+        *([f"    missing: {yaml_text(missing)}"] if missing else []),
         *([] if speakable else ["    speakable: false"]),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from serving.scoring.decision import Cutoff, Decision, NoCutoff, Segmented, overall, parts
 from training.evaluate import Promise
@@ -12,6 +13,19 @@ from training.record import REPORT
 from training.run import Outcome
 
 NEXT = "Next     make serve (or pql serve), then POST a lead: the curl line at the top of README.md"
+
+
+def facts(outcome: Outcome) -> dict[str, Any]:
+    """Return what was found and where it lies, for machines."""
+    trained = outcome.trained
+    return {
+        "folder": str(outcome.folder), "report": str(outcome.folder / REPORT), "registered": outcome.number,
+        "version": trained and trained.artifact.version,
+        "promoted": outcome.verdict.promote, "why": outcome.verdict.why,
+        "left_out": [str(leak) for leak in trained.leaks if not leak.trusted] if trained else [],
+        "figures": dict(outcome.figures), "rejections": [str(one) for one in outcome.rejections],
+        "set_right": dict(outcome.set_right),
+    }  # fmt: skip
 
 
 def summary(outcome: Outcome) -> list[str]:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from features.errors import ArtifactError
 from features.windows import Floats
-from serving.scoring.artifact import BOOSTER, DEFINITION, FILES, SCORER, load
-from serving.scoring.reference import Reference
+from serving.scoring.artifact import BOOSTER, DEFINITION, FILES, SCORER, Artifact, load
+from serving.scoring.reference import Reference, Usual
 from serving.scoring.scorer import Scorer
 
 
@@ -134,11 +134,18 @@ cutoff: {at_least: 0.3}
 """
 
 
+def small_reference(made: Artifact) -> Reference:
+    """Return a reference with one age and one fact."""
+    columns = made.builder.columns
+    spread = Usual(((0.0, 2.0),), ((0.5, 1.0),))
+    return Reference(np.array([0.25, 0.5]), (7.0,), np.full((1, len(columns)), 0.25), {}, {columns[1].name: spread})
+
+
 def test_no_single_byte_of_a_small_description_can_be_changed(
     made_scorer: Callable[..., Scorer], tmp_path: Path
 ) -> None:
     made = made_scorer(TINY).artifact
-    made = replace(made, reference=Reference(np.array([0.25, 0.5]), (7.0,), {}), examples=made.examples[:1])
+    made = replace(made, reference=small_reference(made), examples=made.examples[:1])
     path = replace(made, expected=made.expected[:1]).save(tmp_path) / SCORER
     content = path.read_bytes()
     assert b'"later"' in content
@@ -210,21 +217,21 @@ def test_a_file_instead_of_a_folder_is_refused(model_folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("unparsed")
-@pytest.mark.parametrize("number", [0, 1, 3, 99, "2", None, [2]])
+@pytest.mark.parametrize("number", [0, 1, 2, 4, 99, "3", None, [3]])
 def test_any_other_format_number_is_refused_by_number(folder: Path, number: object) -> None:
     rewritten(folder, lambda facts: facts.update(format=number))
     with pytest.raises(
-        ArtifactError, match=r"scorer\.json: artifact format must be 2, got .*Train again, or use the matching"
+        ArtifactError, match=r"scorer\.json: artifact format must be 3, got .*Train again, or use the matching"
     ):
         load(folder)
 
 
 @pytest.mark.usefixtures("unparsed")
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [1, 2, 4])
 def test_an_older_and_a_newer_format_are_told_apart_from_damage(folder: Path, number: int) -> None:
     (folder / SCORER).write_text(f'{{"format": {number}, "model": {{"all": "other"}}}}', encoding="utf-8")
     with pytest.raises(
-        ArtifactError, match=rf"artifact format must be 2, got {number}\. Train again, or use the match"
+        ArtifactError, match=rf"artifact format must be 3, got {number}\. Train again, or use the match"
     ):
         load(folder)
 
@@ -300,7 +307,7 @@ def test_an_edited_number_is_refused(folder: Path, path: tuple[Any, ...]) -> Non
 @pytest.mark.usefixtures("unparsed")
 def test_a_key_written_twice_is_refused(folder: Path) -> None:
     text = (folder / SCORER).read_text(encoding="utf-8")
-    (folder / SCORER).write_text(text.replace('"format": 2,', '"format": 2,\n "format": 2,'), encoding="utf-8")
+    (folder / SCORER).write_text(text.replace('"format": 3,', '"format": 3,\n "format": 3,'), encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"scorer\.json: its SHA-256 is not"):
         load(folder)
 
@@ -329,6 +336,10 @@ def test_a_definition_that_this_release_cannot_read_is_refused(folder: Path) -> 
         lambda facts: facts.update(levels=["a list"]),
         lambda facts: facts.update(reference=None),
         lambda facts: facts["reference"].update(converters=[1]),
+        lambda facts: facts["reference"].pop("usual"),
+        lambda facts: facts["reference"].update(usual={"acts": {"values": [[1.0]]}}),
+        lambda facts: facts["reference"].update(typical=[[0.5]]),
+        lambda facts: facts["reference"]["ages"].append(90.0),
         lambda facts: facts["decision"].update(kind="Guess"),
         lambda facts: facts["decision"].update(extra=1),
         lambda facts: facts["scorecard"].update(points=["many"]),
@@ -345,6 +356,10 @@ def test_a_definition_that_this_release_cannot_read_is_refused(folder: Path) -> 
         "levels",
         "reference",
         "converters",
+        "nothing usual",
+        "half of what is usual",
+        "typical columns",
+        "more ages than typical ones",
         "kind",
         "more than known",
         "points",

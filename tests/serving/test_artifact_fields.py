@@ -1,4 +1,4 @@
-"""Every field of a decision and of the course is the same after a version was written and read."""
+"""Every field of a decision, of the course and of what is usual is the same after a version was written and read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from serving.scoring.artifact import Artifact, load
 from serving.scoring.decision import Cutoff, Decision, Line, NoCutoff, Segmented
+from serving.scoring.reference import Reference, Usual
 from serving.scoring.scorer import Scorer
 
 TINY = """
@@ -73,3 +76,56 @@ def test_a_course_without_a_later_stage_survives(made_scorer: Callable[..., Scor
 def test_the_course_is_part_of_the_version(made_scorer: Callable[..., Scorer]) -> None:
     made = made_scorer(TINY).artifact
     assert replace(made, course=replace(made.course, later=None)).version != made.version
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+shares = st.floats(0, 1)
+
+
+@st.composite
+def references(draw: st.DrawFn, width: int) -> Reference:
+    """Any reference: some ages, some columns with some values at each of them, even none."""
+    n = draw(st.integers(1, 3))
+    ages = sorted(draw(st.lists(st.floats(0, 1e4), min_size=n, max_size=n, unique=True)))
+    typical = np.array(draw(st.lists(st.lists(numbers, min_size=width, max_size=width), min_size=n, max_size=n)))
+    converters = draw(st.dictionaries(st.text(max_size=4), st.tuples(*[shares] * n), max_size=2))
+    steps = st.lists(st.tuples(numbers, shares), max_size=3)
+    usual = {}
+    for name in draw(st.lists(st.text(max_size=4), unique=True, max_size=2)):
+        each = [draw(steps) for _ in range(n)]
+        values, up_to = (tuple(tuple(pair[i] for pair in one) for one in each) for i in (0, 1))
+        usual[name] = Usual(values, up_to)
+    quantiles = np.array(draw(st.lists(shares, min_size=1, max_size=4)))
+    return Reference(quantiles, tuple(ages), typical, converters, usual)
+
+
+def reference_numbers(reference: Reference) -> list[Any]:
+    """Return all that a reference is made of, numbers as their bits."""
+    arrays = [(one.tobytes(), one.shape, str(one.dtype)) for one in (reference.quantiles, reference.typical)]
+    return [arrays, reference.ages, dict(reference.converters), dict(reference.usual)]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_field_of_what_is_usual_survives(
+    made_scorer: Callable[..., Scorer], tmp_path: Path, data: st.DataObject
+) -> None:
+    made = made_scorer(TINY).artifact
+    made = replace(made, reference=data.draw(references(len(made.builder.columns))))
+    assert reference_numbers(load(made.save(tmp_path)).reference) == reference_numbers(made.reference)
+
+
+def test_a_reference_of_scores_alone_survives(made_scorer: Callable[..., Scorer], tmp_path: Path) -> None:
+    made = made_scorer(TINY).artifact
+    made = replace(made, reference=Reference.of_scores(np.array([0.25, 0.5]), len(made.builder.columns)))
+    assert reference_numbers(load(made.save(tmp_path)).reference) == reference_numbers(made.reference)
+
+
+def test_what_is_usual_is_part_of_the_version(made_scorer: Callable[..., Scorer]) -> None:
+    made = made_scorer(TINY).artifact
+    for other in (
+        replace(made.reference, typical=made.reference.typical + 1e-9),
+        replace(made.reference, usual={"acts_count_7d": Usual(((1.0,),) * 3, ((1.0,),) * 3)}),
+        replace(made.reference, converters={}),
+    ):
+        assert replace(made, reference=other).version != made.version

@@ -21,13 +21,14 @@ from features.leads import NEVER, open_leads
 from features.sources import files
 from features.times import micros, moment_of
 from serving.batch import LEADS_OUT, read_for, score_open, warnings
-from serving.scoring.decision import Cutoff
+from serving.scoring.answers import HIGHEST, NEAR, Asked
+from serving.scoring.decision import Cutoff, NoCutoff
 from serving.scoring.scorer import Scorer
 from training.demo import Demo
 
 PROMISED = [
     "lead_id", "account_id", "as_of", "trial_day", "probability", "is_pql", "track", "within", "percentile", "reasons",
-    "missing", "playbook", "model_version", "cutoff", "receipt_id",
+    "against", "missing", "playbook", "model_version", "cutoff", "receipt_id",
 ]  # fmt: skip
 
 
@@ -39,8 +40,9 @@ def scored(scorer: Scorer, history: Dataset, moments: list[int]) -> pl.DataFrame
 def test_the_columns_are_those_that_are_promised(scored: pl.DataFrame) -> None:
     assert scored.columns == PROMISED == list(LEADS_OUT)
     assert dict(scored.schema) == LEADS_OUT
-    fields = {field.name for field in scored.schema["reasons"].inner.fields}  # type: ignore[attr-defined]
-    assert fields == {"signal", "kind", "text", "facts", "contribution"}
+    for name in ("reasons", "against"):
+        fields = {field.name for field in scored.schema[name].inner.fields}  # type: ignore[attr-defined]
+        assert fields == {"signal", "kind", "text", "facts", "contribution", "mention"}
     assert not any(scored[name].null_count() for name in PROMISED if name not in ("account_id", "playbook", "track"))
 
 
@@ -129,11 +131,65 @@ def test_the_scores_are_those_of_the_scorer(
     assert set(scored["as_of"]) == {moment_of(moments[3])}
 
 
-def test_facts_are_json_texts_of_what_a_reason_says(scored: pl.DataFrame) -> None:
-    reasons = [one for row in scored["reasons"].to_list() for one in row]
+@pytest.mark.parametrize("name", ["reasons", "against"])
+def test_facts_are_json_texts_of_what_a_reason_says(scored: pl.DataFrame, name: str) -> None:
+    reasons = [one for row in scored[name].to_list() for one in row]
     assert reasons
     assert all("window" in (facts := json.loads(one["facts"])) or "value" in facts for one in reasons)
-    assert all(len(row) <= 3 for row in scored["reasons"].to_list())
+    assert all(len(row) <= 3 for row in scored[name].to_list())
+
+
+# --- who is explained -------------------------------------------------------------------------
+
+
+def explained(frame: pl.DataFrame) -> set[str]:
+    """Return the leads of whom anything is said."""
+    told = (
+        (pl.col("reasons").list.len() + pl.col("against").list.len() + pl.col("missing").list.len() > 0)
+        | pl.col("playbook").struct.field("id").is_not_null()
+    )  # fmt: skip
+    return set(frame.filter(told)["lead_id"])
+
+
+def test_by_default_pqls_and_those_to_nurture_and_near_ones_are_explained_and_nobody_else(
+    scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int]
+) -> None:
+    cutoff = scored["cutoff"].unique().item()
+    likely = scored.filter(
+        (pl.col("probability") / NEAR >= cutoff)
+        | pl.col("is_pql")
+        | (pl.col("track") == "nurture").fill_null(value=False)
+    )
+    everybody = score_open(scorer, history, moments[3], Asked())
+    assert explained(scored) == explained(everybody) & set(likely["lead_id"])
+    assert 0 < len(explained(scored)) < len(explained(everybody))
+    near = likely.filter(~pl.col("is_pql"), pl.col("track").is_null())
+    assert len(near) > 0
+
+
+def test_who_is_explained_is_told_the_same_whoever_else_is(
+    scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int]
+) -> None:
+    everybody = score_open(scorer, history, moments[3], Asked())
+    said = pl.col("lead_id").is_in(list(explained(scored)))
+    assert_frame_equal(scored.filter(said), everybody.filter(said), check_exact=True)
+    told = ["reasons", "against", "missing", "playbook"]
+    assert_frame_equal(scored.drop(told), everybody.drop(told), check_exact=True)
+
+
+def test_where_nobody_is_a_pql_the_highest_and_those_to_nurture_are_explained(
+    scorer: Scorer, history: Dataset, moments: list[int]
+) -> None:
+    undecided = Scorer(replace(scorer.artifact, decision=NoCutoff(0.3, 0.9, "too few")))
+    found = score_open(undecided, history, moments[3])
+    assert found["cutoff"].null_count() == len(found)
+    which = open_leads(history.leads, moments[3])
+    ranks = undecided.score(history.rows(scorer.builder, which, np.full(len(which), moments[3]))).percentiles
+    highest = {history.leads.ids[lead] for lead, rank in zip(which.tolist(), ranks, strict=True) if rank >= HIGHEST}
+    nurture = set(found.filter(pl.col("track") == "nurture")["lead_id"])
+    everybody = explained(score_open(undecided, history, moments[3], Asked()))
+    assert explained(found) == (highest | nurture) & everybody
+    assert explained(found) & highest
 
 
 def test_the_default_moment_is_the_end_of_the_data(scorer: Scorer, history: Dataset) -> None:
@@ -154,11 +210,11 @@ def test_a_moment_at_which_no_trial_is_open_is_refused(scorer: Scorer, history: 
 def test_without_reasons_the_scores_are_the_same_and_nothing_is_said(
     scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int]
 ) -> None:
-    silent = score_open(scorer, history, moments[3], reasons=0)
-    kept = [name for name in PROMISED if name not in ("reasons", "missing", "playbook")]
+    silent = score_open(scorer, history, moments[3], Asked(reasons=0))
+    kept = [name for name in PROMISED if name not in ("reasons", "against", "missing", "playbook")]
     assert_frame_equal(silent.select(kept), scored.select(kept))
     assert silent.schema == scored.schema
-    assert silent["reasons"].list.len().sum() == silent["missing"].list.len().sum() == 0
+    assert [silent[name].list.len().sum() for name in ("reasons", "against", "missing")] == [0, 0, 0]
     assert silent["playbook"].null_count() == len(silent)
 
 
@@ -209,7 +265,7 @@ def test_a_csv_read_again_holds_the_same_leads_with_reasons_as_json(
         assert [float(text) for text in again[name]] == scored[name].to_list()
     assert [text == "true" for text in again["is_pql"]] == scored["is_pql"].to_list()
     assert [datetime.fromisoformat(text) for text in again["as_of"]] == scored["as_of"].to_list()
-    for name in ("reasons", "missing", "playbook"):
+    for name in ("reasons", "against", "missing", "playbook"):
         assert [text and json.loads(text) for text in again[name]] == scored[name].to_list()
 
 

@@ -74,10 +74,11 @@ def test_leads_are_scored(client: TestClient, scorer: Scorer) -> None:
     first, second = body["results"]
     assert (first["lead_id"], second["lead_id"]) == ("u-1", "u-2")
     assert {
-        "lead_id", "probability", "is_pql", "percentile", "reasons", "missing", "playbook", "receipt_id"
+        "lead_id", "probability", "is_pql", "percentile", "reasons", "against", "missing", "playbook", "receipt_id"
     } <= set(first)  # fmt: skip
     assert first["is_pql"] is (first["probability"] >= body["cutoff"])
     assert len(first["reasons"]) == 2
+    assert len(first["against"]) <= 2
     assert first["as_of"] == "2026-01-09T09:00:00Z"
 
 

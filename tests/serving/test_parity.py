@@ -19,11 +19,13 @@ from features.errors import InvalidInput
 from features.times import micros, text_of
 from serving.batch import read_for, score_open
 from serving.http import Desk, application
+from serving.scoring.answers import Asked
 from serving.scoring.scorer import Scorer
 from training.demo import Demo
 
 Lead = dict[str, Any]
 REASONS = 6
+ASKED = Asked(REASONS)
 
 
 def over_http(scorer: Scorer, leads: list[Lead], as_of: int) -> list[dict[str, Any]]:
@@ -41,9 +43,9 @@ def assert_same(row: dict[str, Any], result: dict[str, Any], scorer: Scorer) -> 
     """Compare one row of a scored file with one result of the service."""
     assert result["receipt_id"] == row["receipt_id"]
     assert result["probability"] == pytest.approx(row["probability"], abs=1e-12)
-    for name in ("lead_id", "is_pql", "percentile", "playbook"):
+    for name in ("lead_id", "is_pql", "track", "percentile", "playbook"):
         assert result[name] == row[name]
-    for name in ("reasons", "missing"):
+    for name in ("reasons", "against", "missing"):
         told = [{**one, "facts": json.loads(one["facts"])} for one in row[name]]
         assert [{**one, "contribution": 0} for one in result[name]] == [{**one, "contribution": 0} for one in told]
         contributions = [one.get("contribution", 0) for one in told]
@@ -70,7 +72,7 @@ def test_demo_leads_score_alike_in_a_request_and_in_a_file(
     traits = [trait.name for trait in model.builder.definition.traits]
     said: set[str] = set()
     for moment in moments[1::2]:
-        frame = score_open(model, data, moment, REASONS)
+        frame = score_open(model, data, moment, ASKED)
         rows = frame.gather_every(max(1, len(frame) // 20)).to_dicts()
         leads = [posted(demo_world.events, demo_world.trials, row["lead_id"], traits) for row in rows]
         for row, result in zip(rows, over_http(model, leads, moment), strict=True):
@@ -85,7 +87,7 @@ def test_accounts_score_alike_in_a_request_and_in_a_file(
 ) -> None:
     model = made_scorer(rich_account_definition, {"source": ["partner", "referral"]})
     data = read_for(model, demo_world.events, demo_world.trials)
-    frame = score_open(model, data, moments[2], REASONS)
+    frame = score_open(model, data, moments[2], ASKED)
     rows = frame.gather_every(max(1, len(frame) // 25)).to_dicts()
     leads = [account(data, demo_world, row["lead_id"]) for row in rows]
     assert sum(len({event["user_id"] for event in lead["events"]}) > 1 for lead in leads) > 5
@@ -261,7 +263,7 @@ def test_a_trait_that_was_told_several_times_is_sent_as_it_was_at_the_moment(odd
 def test_properties_that_are_empty_and_none_at_all_make_two_events_both_ways(odd_model: Scorer) -> None:
     happened = [{**FULL, "properties": None}, {**FULL, "properties": {}}]
     data = read_for(odd_model, *(given := tables(happened, LEAD)))
-    (row,) = [one for one in score_open(odd_model, data, micros(AS_OF), REASONS).to_dicts() if one["lead_id"] == "u"]
+    (row,) = [one for one in score_open(odd_model, data, micros(AS_OF), ASKED).to_dicts() if one["lead_id"] == "u"]
     (result,) = over_http(odd_model, [request_of(happened, given[1], data)], micros(AS_OF))
     assert_same(row, result, odd_model)
 
@@ -278,7 +280,7 @@ def test_any_lead_scores_alike_in_a_request_and_in_a_file(
     as_of = micros(AS_OF)
     data = read_for(odd_model, events, trials)
     trials = trials.filter(pl.col("user_id").is_in(data.trials["user_id"].to_list()))  # a mate that won before it began
-    frame = score_open(odd_model, data, as_of, REASONS)
+    frame = score_open(odd_model, data, as_of, ASKED)
     (row,) = [one for one in frame.to_dicts() if one["lead_id"] == "u"]
     (result,) = over_http(odd_model, [request_of(world[0], trials, data)], as_of)
     assert_same(row, result, odd_model)
@@ -294,7 +296,7 @@ def test_any_account_scores_alike_in_a_request_and_in_a_file(
     happened, lead = world
     assume(lead["mate_won"] is None or lead["mate_won"] == AS_OF)
     data = read_for(odd_account_model, *tables(happened, lead))
-    (row,) = score_open(odd_account_model, data, micros(AS_OF), REASONS).to_dicts()
+    (row,) = score_open(odd_account_model, data, micros(AS_OF), ASKED).to_dicts()
     assert row["lead_id"] == "acme"
     (result,) = over_http(odd_account_model, [account_request_of(happened, data)], micros(AS_OF))
     assert_same(row, result, odd_account_model)
@@ -319,7 +321,7 @@ def test_a_day_long_start_counts_the_same_hours_both_ways(
     lead = {**LEAD, "started_at": AS_OF - timedelta(hours=50), "mate_at": AS_OF - timedelta(hours=5 * 24 - 2)}
     events, trials = tables([early], lead)
     data = read_for(model, events, trials)
-    (row,) = [one for one in score_open(model, data, micros(AS_OF), REASONS).to_dicts() if one["lead_id"] == "u"]
+    (row,) = [one for one in score_open(model, data, micros(AS_OF), ASKED).to_dicts() if one["lead_id"] == "u"]
     (result,) = over_http(model, [request_of([early], trials, data)], micros(AS_OF))
     assert_same(row, result, model)
     whole = data.rows(model.builder, *_at(data, micros(AS_OF)))

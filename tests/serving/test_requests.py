@@ -423,9 +423,18 @@ def test_a_lead_scored_on_the_moment_its_trial_starts_is_taken(scorer: Scorer) -
 
 def test_no_reasons_are_worked_out_where_none_are_asked(scorer: Scorer) -> None:
     silent, said = answer(scorer, LEAD, reasons=0), answer(scorer, LEAD)
-    assert (silent.reasons, silent.missing, silent.playbook) == ([], [], None)
+    assert (silent.reasons, silent.against, silent.missing, silent.playbook) == ([], [], [], None)
     assert (silent.probability, silent.receipt_id) == (said.probability, said.receipt_id)
     assert said.reasons
+
+
+def test_a_request_is_told_why_of_every_lead_however_unlikely(scorer: Scorer, demo_leads: list[Lead]) -> None:
+    found = ask(scorer, *demo_leads, as_of=text_of(max(parse_instant(one["started_at"], "") for one in demo_leads)))
+    told = [one for one in found if isinstance(one, Answer)]
+    cutoff = scorer.artifact.decision.probability  # type: ignore[union-attr]
+    unlikely = [one for one in told if one.probability < cutoff / 4 and one.track is None]
+    assert any(one.against for one in unlikely)
+    assert any(one.missing for one in unlikely)
 
 
 def test_the_receipt_names_all_that_made_the_score(scorer: Scorer, made_scorer: Callable[..., Scorer]) -> None:
@@ -462,12 +471,15 @@ def test_the_same_lead_twice_in_a_request_gets_the_same_answer_twice(scorer: Sco
 
 def test_an_answer_has_the_fields_that_are_promised(scorer: Scorer) -> None:
     body = json.loads(msgspec.json.encode(result_body(answer(scorer, LEAD))))
-    assert {"lead_id", "probability", "is_pql", "percentile", "reasons", "missing", "playbook", "receipt_id"} <= set(
-        body
-    )
+    assert set(body) == {
+        "lead_id", "account_id", "as_of", "trial_day", "probability", "is_pql", "track", "within", "percentile", "reasons",
+        "against", "missing", "playbook", "receipt_id",
+    }  # fmt: skip
     assert body["lead_id"] == "u-1"
     assert body["as_of"] == AS_OF
-    assert set(body["reasons"][0]) == {"signal", "kind", "text", "facts", "contribution"}
+    for said in (body["reasons"], body["against"]):
+        assert set(said[0]) == {"signal", "kind", "text", "facts", "contribution", "mention"}
+    assert body["reasons"][0]["contribution"] > 0 > body["against"][0]["contribution"]
     assert set(body["playbook"]) == {"id", "title", "message"}
 
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from features.dataset import Dataset
 from features.durations import DAY
+from features.errors import ArtifactError
 from features.leads import open_leads
 from features.segments import levels_of_trait
 from features.windows import Floats
+from serving.scoring.contributions import Contributions
 from serving.scoring.decision import Cutoff, NoCutoff, Segmented
 from serving.scoring.scorecard import signed_log
 from serving.scoring.scorer import Scorer
@@ -327,3 +329,17 @@ def test_threads_that_share_a_scorer_get_the_same_answers(any_scorer: Scorer, ro
     with ThreadPoolExecutor(4) as pool:
         for together in pool.map(lambda _: answers_of(any_scorer, rows[:60]), range(12)):
             np.testing.assert_array_equal(together, alone)
+
+
+def test_a_version_that_cannot_be_taken_apart_is_not_served(
+    any_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = Contributions.__call__
+    assert Scorer(any_scorer.artifact).artifact is any_scorer.artifact
+
+    def wrong(self: Contributions, rows: Floats) -> Floats:
+        return exact(self, rows) + 1e-6
+
+    monkeypatch.setattr(Contributions, "__call__", wrong)
+    with pytest.raises(ArtifactError, match=r"contributions: a stored example must score"):
+        Scorer(any_scorer.artifact)

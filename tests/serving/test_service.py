@@ -188,41 +188,6 @@ def test_told_to_stop_it_ends_with_all_that_it_started(server: Server) -> None:
         server.ask("/livez")
 
 
-# Ends on SIGTERM only, like a server that is in no hurry.
-STUB = "import signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_either_signal_to_the_command_alone_is_handed_on(how: signal.Signals) -> None:
-    script = (
-        "import os, sys, pql; sys.exit(pql.run_until_stopped([sys.executable, '-c', sys.argv[1]], dict(os.environ)))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, STUB], stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"up\n"
-        process.send_signal(how)
-        assert process.wait(LONGEST_STOP) == 0
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        process.communicate()
-
-
-def test_a_server_that_ends_by_itself_ends_the_command_with_its_code() -> None:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    try:
-        assert pql.run_until_stopped([sys.executable, "-c", "raise SystemExit(7)"], dict(os.environ)) == 7
-    finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGINT, before[1])
-
-
 # --- what must not be served ------------------------------------------------------------------
 
 
@@ -255,7 +220,7 @@ def test_it_does_not_start_on_a_model_that_must_not_be_served(
 ) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "bad")
     damage(folder)
-    monkeypatch.setattr("pql.subprocess.Popen", lambda *_, **__: pytest.fail("the server was started"))
+    monkeypatch.setattr("serving.launch.subprocess.Popen", lambda *_, **__: pytest.fail("the server was started"))
     result = CliRunner().invoke(pql.main, ["serve", "--model", str(folder)])
     assert result.exit_code == 2
     assert result.stdout == ""

@@ -52,6 +52,19 @@ def event_phrase(event: str) -> str:
     return f"{last} {counted}" if participle and thing else counted
 
 
+def event_missing(event: str) -> str | None:
+    """Return what follows "has not" for an event that never happened, None where its name does not say what is done.
+
+    >>> event_missing("invite_sent"), event_missing("login")
+    ('sent an invite', None)
+    """
+    *thing, last = event_words(event).split()
+    if not thing or not (last.endswith("ed") or last in _IRREGULAR):
+        return None
+    noun = " ".join(thing)
+    return f"{last} {'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def plural(noun: str) -> str:
     """Return the plural of a noun, by rule."""
     if re.search(r"[^aeiou]y$", noun):

@@ -123,6 +123,11 @@ def find(name: str, known: Sequence[Version]) -> Version:
     )
 
 
+def registered(name: str) -> str:
+    """Return what the registry calls a version, such as `pql-scorer/3`; `name` and errors as in `find`."""
+    return f"{MODEL}/{find(name, tracking.versions()).number}"
+
+
 def _change(to: Version, before: Version | None, by: str, why: str) -> Change:
     decision = _verified(to).artifact.decision
     tracking.promote(to.number, by, why)
