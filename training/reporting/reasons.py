@@ -40,7 +40,7 @@ def section(trained: Trained, facts: Facts) -> dict[str, Any]:
         return {"spoken": None, "spoken_words": [], "playbooks": [], "unfaithful": []}
     rows = [pictures.Told(words(one.name), found.share(one.first), found.share(one.named)) for one in found.signals]
     return {
-        "spoken": pictures.told(rows), "spoken_words": list(_sentences(found, facts)),
+        "spoken": pictures.told(rows), "spoken_words": [*_sentences(found, facts), *_last(trained)],
         "playbooks": list(_playbooks(trained, found)), "unfaithful": list(unfaithful(found, facts)),
         "spoken_pqls": facts.show("reasons_pqls", count),
     }  # fmt: skip
@@ -58,12 +58,25 @@ def _sentences(found: Spoken, facts: Facts) -> Iterator[Said]:
         did=_of_all("three_lower_more", facts), times=facts.show("reasons_fall_three", times),
         lot=facts.show("reasons_fall_lot", times),
     )  # fmt: skip
-    yield say("Three reasons to be told have {did}.", did=_of_all("covered", facts))
+    yield say("{did} have three reasons to be told.", did=_of_all("covered", facts))
     if found.contradicting:
         yield _contradicting(found, facts)
     else:
         told = facts.show("reasons_told", count)
         yield say("None of the {told} reasons for and against contradicts the direction of what it names.", told=told)
+
+
+def _last(trained: Trained) -> Iterator[Said]:
+    """Say which signals and traits are named after the others, because they may only go with them."""
+    definition, reference = trained.artifact.definition, trained.artifact.reference
+    told = [one.name for one in definition.signals if one.speakable]
+    told += [one.name for one in definition.traits if one.speakable]
+    said = [name for name in told if not reference.shows(name)]
+    if said:
+        yield say(
+            "Named after the others, because older leads do not show that they matter by themselves: {names}.",
+            names=", ".join(words(name) for name in said),
+        )
 
 
 def _of_all(name: str, facts: Facts) -> Said:
