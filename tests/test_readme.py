@@ -44,7 +44,8 @@ def test_the_answer_shown_counts_what_the_lead_posted(shown: Any) -> None:
     for reason in reasons:
         assert reason["facts"]["count"] == counts[events[reason["signal"]]]
         count = reason["facts"]["count"]
-        assert str(count) in reason["text"] or (count == 1 and " once " in reason["text"])
+        spoken = {1: " once ", 2: " twice "}
+        assert f" {count} " in f" {reason['text']}" or spoken.get(count, "?") in reason["text"]
 
 
 def test_the_answer_shown_has_the_shape_of_a_real_one(shown: Any, scorer: Scorer) -> None:
