@@ -79,6 +79,11 @@ class Window(Setting):
         return "trial" if self.length is None else span_text(self.length)
 
     @property
+    def width(self) -> float:
+        """Its length in microseconds, infinite since the trial began: the longest of all."""
+        return float("inf") if self.length is None else self.length
+
+    @property
     def words(self) -> str:
         """How a sentence says it, e.g. `in the last 7 days`."""
         if self.length is None:
@@ -269,9 +274,8 @@ class Playbook(Setting):
     ends_within: SpanOrNone = None
 
     @property
-    def by_circumstances_alone(self) -> bool:
-        """Whether it fits whatever the reasons are about."""
-        return not self.kinds and (self.track is not None or self.ends_within is not None)
+    def asks_for_circumstances(self) -> bool:
+        return self.track is not None or self.ends_within is not None
 
 
 class Definition(Setting):
@@ -318,6 +322,14 @@ class Definition(Setting):
         """Events that are the outcome itself, and therefore never a signal."""
         ends = (self.conversion.event,) if self.conversion.event else ()
         return frozenset(ends + self.trial.closed_by)
+
+    @cached_property
+    def by_circumstances_alone(self) -> frozenset[str]:
+        """The playbooks that fit whatever the reasons are about: no kind and nobody leads to them."""
+        named = {owner.playbook for owner in self.signals} | {owner.playbook for owner in self.traits}
+        return frozenset(
+            one.id for one in self.playbooks if one.asks_for_circumstances and not one.kinds and one.id not in named
+        )
 
     def windows_of(self, signal: Signal) -> tuple[Window, ...]:
         return signal.windows or self.windows

@@ -11,7 +11,7 @@ from features.phrases import problems_of
 from features.rules import rule_problems
 
 if TYPE_CHECKING:
-    from features.definition import Definition, Playbook, Signal
+    from features.definition import Definition, Playbook, Signal, Trait
 
 # Made from the trials table, so that an account's history can be a signal like any other; only account signals may use them.
 TRIAL_STARTED, CONVERTED = "$trial_started", "$converted"
@@ -92,7 +92,7 @@ def _playbook_problems(definition: Definition, book: Playbook) -> Iterator[str]:
         yield f"{where}: must quote only {known}, got {book.message.source!r}."
     if "days_left" in names and book.ends_within is None:
         yield f"{where}: must not quote {{days_left}} without `ends_within`, got {book.message.source!r}."
-    if "reason" in names and book.by_circumstances_alone:
+    if "reason" in names and book.id in definition.by_circumstances_alone:
         yield f"{where}: must not quote {{reason}} without `kinds`, got {book.message.source!r}. Quote {{mention}} instead."
     for signal in definition.signals:
         if not signal.speakable or not leads_to(signal.playbook, signal.kind, book):
@@ -134,6 +134,7 @@ def _trait_problems(definition: Definition) -> Iterator[str]:
                 yield f"traits.{trait.name}.{key}: must quote only {{value}}, got {phrase.source!r}."
             if phrase is not None and trait.private and trait.speakable and phrase.names:
                 yield f"traits.{trait.name}.{key}: must not quote {{value}}, which is private, got {phrase.source!r}."
+        yield from _trait_conflicts(trait)
         if trait.source in (*OUTCOME_COLUMNS, definition.conversion.column):
             yield (
                 f"traits.{trait.name}.column: {trait.source!r} tells the outcome; a model that sees it predicts the past. "
@@ -154,6 +155,16 @@ def _account_problems(definition: Definition) -> Iterator[str]:
         yield (
             f"accounts.by_domain: must name a trait of type email_domain ({', '.join(addresses) or 'there is none'}), "
             f"got {got}.{suggestion(name, addresses)}"
+        )
+
+
+def _trait_conflicts(trait: Trait) -> Iterator[str]:
+    if trait.type == "category" and trait.direction != "free":
+        yield f"traits.{trait.name}.direction: must be free for a category, which has no more and less, got {trait.direction!r}."
+    if trait.private and trait.enterprise and trait.playbook:
+        yield (
+            f"traits.{trait.name}.playbook: would tell which of the enterprises a lead is from, which is private, got "
+            f"{trait.playbook!r}. Leave out one of `private`, `enterprise` and `playbook`."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.definition import Definition
-from features.traits import domain_of
+from features.domains import domain_of
 
 
 def is_excluded(definition: Definition, user: str, account: str | None, traits: Mapping[str, object]) -> bool:

@@ -132,7 +132,7 @@ def points(card: PointCard, rows: Floats, columns: Sequence[Column]) -> Floats:
 def place_of(condition: Condition, columns: Sequence[Column]) -> int | None:
     """Return which column a condition is about, None where there is none."""
     found = [place for place, column in enumerate(columns) if _fits(condition, column)]
-    return max(found, key=lambda place: _length(columns[place]), default=None)
+    return max(found, key=lambda place: _width(columns[place]), default=None)
 
 
 def _fits(condition: Condition, column: Column) -> bool:
@@ -147,9 +147,8 @@ def _fits(condition: Condition, column: Column) -> bool:
     )
 
 
-def _length(column: Column) -> float:
-    """How long a column's window is; the one since the trial began counts as the longest."""
-    return 0.0 if column.window is None else np.inf if column.window.length is None else column.window.length
+def _width(column: Column) -> float:
+    return 0.0 if column.window is None else column.window.width
 
 
 def _written(measure: Measure) -> str:

@@ -6,12 +6,12 @@ import msgspec
 import polars as pl
 
 from features.definition import Definition, Exclusions
+from features.domains import domain_of
 from features.errors import InvalidInput
 from features.events import LEAST, TOLERANCE, as_texts, blank, need, or_null
 from features.rejections import Sieve
 from features.survey import Survey
 from features.times import INSTANT, instants
-from features.traits import domain_of
 
 _GIVEN = " as given"
 TRIAL_TIMES = ("started_at", "ends_at", "closed_at", "converted_at")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from features.compiling import compiled
 from features.durations import DAY
 
 Ints = npt.NDArray[np.int64]
@@ -245,13 +245,8 @@ def days_of(times: Ints) -> list[tuple[int, int, int]]:
     return [(first + int(day), int(counts[day]), int(latest[day])) for day in np.flatnonzero(counts)]
 
 
-@cache
 def _compiled(name: str) -> Callable[..., Any]:
-    # Compiled on first use and kept on disk beside its source, so that importing this module costs and touches nothing.
-    from numba import njit
-
+    # Its import brings in the compiler.
     from features import window_kernel
 
-    function = getattr(window_kernel, name)
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True)(getattr(function, "py_func", function))
-    return compiled
+    return compiled(window_kernel, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
@@ -114,7 +113,7 @@ def _frame(part: list[Answer], scorer: Scorer) -> pl.DataFrame:
 
 
 def _row(answer: Answer, days: tuple[float, ...]) -> dict[str, Any]:
-    row = asdict(answer)
+    row: dict[str, Any] = msgspec.to_builtins(answer)
     grown = zip(days, answer.within.values(), strict=True)
     row["within"] = [{"days": day, "probability": probability} for day, probability in grown]
     row["as_of"] = moment_of(answer.as_of)

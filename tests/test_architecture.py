@@ -125,9 +125,8 @@ DOORS = {
     "lightgbm": {"serving/scoring/artifact.py", "training/fit.py", "training/hand_trees.py"},
     "optuna": {"training/tune.py"},
     "numba": {
-        "features/windows.py",
+        "features/compiling.py",
         "features/window_kernel.py",
-        "serving/scoring/tree_contributions.py",
         "serving/scoring/tree_kernel.py",
     },
     "babel": {"features/wording.py"},

@@ -75,7 +75,7 @@ def test_the_facts_of_a_message_that_are_listed_are_all_there_are() -> None:
 
 
 def test_as_many_reasons_as_are_said_choose_a_playbook() -> None:
-    assert "By the three strongest reasons" in DEFINITION
+    assert "By the first three reasons" in DEFINITION
     assert LEADING == 3
 
 

@@ -23,7 +23,7 @@ from training.leakage.odds import SURE, Bools, Counts
 from training.leakage.onset import FEWEST, Verdict
 from training.leakage.timing import NEAR_ODDS, judge, unarrived
 from training.leakage.values import judge_columns, judge_trait
-from training.snapshots import Snapshots
+from training.snapshots import Snapshots, evenly
 
 TRIALS = "trials"
 """The name of a fault that lies in the trials table and in no signal or trait."""
@@ -158,12 +158,8 @@ def _newest(leads: Leads, table: Snapshots, learned: Ints) -> Ints:
     _, last = np.unique(table.lead[learned][::-1], return_index=True)
     newest = np.sort(learned[::-1][last])
     won = leads.converted_at[table.lead[newest]] < NEVER
-    parts = [_spread(newest[won], MOST_WON), _spread(newest[~won], MOST_OTHERS)]
+    parts = [evenly(newest[won], MOST_WON), evenly(newest[~won], MOST_OTHERS)]
     return np.sort(np.concatenate(parts))
-
-
-def _spread(rows: Ints, most: int) -> Ints:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))] if len(rows) > most else rows
 
 
 def _standing(trait: Trait, address: object) -> str | None:

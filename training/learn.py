@@ -29,7 +29,7 @@ from training.ladder import Chosen, climb
 from training.later import Slow, fit_later
 from training.leaks import too_good
 from training.rounds import last_met, rounds
-from training.snapshots import Snapshots
+from training.snapshots import Snapshots, evenly
 from training.split import Split, folds
 from training.watched import Watched, known_until, lessons, stage_of, watched, young
 
@@ -147,7 +147,7 @@ def learn(table: Table, settings: FitSettings, tick: Tick = lambda _: None) -> L
 def _met(table: Table, held: Ints) -> Met:
     """Return the leads of some snapshots on every day, at most so many of them as set a cutoff."""
     everybody = np.unique(table.snapshots.lead[held])
-    which = everybody[np.unique(np.linspace(0, len(everybody) - 1, MOST_MET).astype(np.int64))]
+    which = evenly(everybody, MOST_MET)
     met = rounds(table.data, which, table.parts.test_from, complete=True)
     return Met(met, table.data.rows(table.builder, met.lead, met.as_of))
 

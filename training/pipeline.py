@@ -25,7 +25,6 @@ from features.times import moment_of
 from features.windows import Floats
 from serving.scoring.artifact import Artifact
 from serving.scoring.decision import NoCutoff
-from serving.scoring.reasons import Explainer
 from serving.scoring.scorer import Scorer
 from training import baselines, evaluate
 from training.assemble import artifact
@@ -37,7 +36,7 @@ from training.ladder import Step
 from training.leaks import Leak, faulty_trials, find_leaks, without, written_starts
 from training.learn import Learned, Table, learn, segments_of
 from training.rounds import rounds
-from training.snapshots import Snapshots, known_levels, snapshots, together
+from training.snapshots import Snapshots, evenly, known_levels, snapshots, together
 from training.split import Split, split
 from training.tune import Search, Tuned, tuned
 
@@ -234,10 +233,9 @@ def _segment_names(scorer: Scorer, rows: Floats) -> list[str | None]:
 
 
 def _weights(scorer: Scorer, rows: Floats) -> list[tuple[str, float]]:
-    sample = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_EXPLAINED).astype(np.int64))]
-    explainer = Explainer(scorer.builder, scorer.artifact.reference)
-    totals = explainer.by_owner(scorer.contributions(sample)[:, :-1])
-    means = dict(zip(explainer.owners, np.abs(totals).mean(axis=0).tolist(), strict=True))
+    sample = rows[evenly(np.arange(len(rows)), MOST_EXPLAINED)]
+    totals = scorer.explainer.by_owner(scorer.contributions(sample)[:, :-1])
+    means = dict(zip(scorer.explainer.owners, np.abs(totals).mean(axis=0).tolist(), strict=True))
     return sorted(means.items(), key=lambda item: (-item[1], item[0]))
 
 

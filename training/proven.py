@@ -12,14 +12,13 @@ from typing import Final
 import numpy as np
 from scipy.special import expit
 
-from features.columns import TRIAL_AGE, Column
-from features.definition import Definition
+from features.columns import Column
+from features.definition import Definition, EventMatch
 from features.windows import Floats, Ints
 from serving.scoring.scorecard import signed_log
 from training.learn import Table
 from training.rounds import ages_met, rounds
-from training.snapshots import Snapshots
-from training.usual import evenly
+from training.snapshots import Snapshots, evenly
 
 MOST_ASKED: Final = 60_000
 """Leads times days that are asked, the leads evenly over time."""
@@ -30,8 +29,11 @@ SURE: Final = 3.0
 RIDGE: Final = 1e-3
 
 
-def proven(table: Table) -> frozenset[str]:
+def proven(table: Table) -> frozenset[str] | None:
     """Return the signals and traits whose own effect on conversion is sure on the leads that were learned from.
+
+    None where too few of them converted to hold anything against a signal. What has no amount cannot be asked and is taken for
+    proven.
 
     A logistic regression of converting within the horizon on the logarithm of how much of each signal was done since the trial
     began, the traits and the age, on every day on which leads were met; standard errors allow for leads of one account
@@ -41,9 +43,8 @@ def proven(table: Table) -> frozenset[str]:
     everybody = np.unique(table.snapshots.lead[table.parts.fit])
     which = evenly(everybody, MOST_ASKED // len(ages_met(definition)))
     met = rounds(table.data, which, _seen_until(table), complete=False)
-    owners = frozenset(column.owner for column in columns if column.owner != TRIAL_AGE)
     if len(np.unique(met.lead[met.converted == 1])) < FEWEST:
-        return owners
+        return None
     rows = table.data.rows(table.builder, met.lead, met.as_of)
     places = asked(definition, columns)
     wide = [place for place in places if columns[place].owner in umbrellas(definition)]
@@ -51,7 +52,8 @@ def proven(table: Table) -> frozenset[str]:
     # An umbrella beside its parts would take their effect; it is asked what it adds to all of them.
     found = dict(zip(narrow, _sure(rows, narrow, columns, met), strict=True))
     found |= {place: _sure(rows, [place, *narrow], columns, met)[0] for place in wide}
-    return frozenset(columns[place].owner for place, sure in found.items() if sure)
+    unasked = {column.owner for column in columns} - {columns[place].owner for place in places}
+    return frozenset(unasked | {columns[place].owner for place, sure in found.items() if sure})
 
 
 def _sure(rows: Floats, places: Sequence[int], columns: Sequence[Column], met: Snapshots) -> list[bool]:
@@ -64,9 +66,19 @@ def _sure(rows: Floats, places: Sequence[int], columns: Sequence[Column], met: S
 
 
 def umbrellas(definition: Definition) -> frozenset[str]:
-    """Return the signals that read all events of another signal and others beside them."""
-    events = {one.name: {match.event for match in one.events} for one in definition.signals}
-    return frozenset(name for name, mine in events.items() if any(other < mine for other in events.values()))
+    """Return the signals that read all events of another signal, and events of other names beside them."""
+    found = set()
+    for one in definition.signals:
+        for other in definition.signals:
+            names = {match.event for match in one.events}, {match.event for match in other.events}
+            if names[1] < names[0] and all(any(_holds(mine, part) for mine in one.events) for part in other.events):
+                found.add(one.name)
+    return frozenset(found)
+
+
+def _holds(match: EventMatch, part: EventMatch) -> bool:
+    """Whether one match takes all events that another one takes, as far as their filters tell."""
+    return match.event == part.event and (not match.where or match.where == part.where)
 
 
 def _seen_until(table: Table) -> int:

@@ -78,6 +78,13 @@ def in_order(keep: Bools, as_of: Ints) -> Ints:
     return places[np.argsort(as_of[places], kind="stable")]
 
 
+def evenly(places: Ints, most: int) -> Ints:
+    """Return at most so many of some places, evenly over them and both ends among them; all where they are no more."""
+    if len(places) <= most:
+        return places
+    return places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
+
+
 def snapshots(data: Dataset, leads: Leads) -> Snapshots:
     """Return every snapshot of the definition's ages whose trial still ran and whose outcome is known by now."""
     ages, horizon = ages_learned(data.definition), data.definition.conversion.horizon

@@ -12,6 +12,7 @@ from features.matrix import FeatureBuilder
 from features.windows import Floats, Ints
 from serving.scoring.facts import leading_columns
 from serving.scoring.reference import Reference, Usual
+from training.snapshots import evenly
 
 QUANTILES: Final = 1_000
 MOST_AGES: Final = 31
@@ -44,7 +45,7 @@ def usual(
     quantiles = quantiles_of(probabilities)
     if not len(known):
         return Reference.of_scores(quantiles, rows.shape[1])
-    kept = known[np.unique(np.linspace(0, len(known) - 1, MOST_AGES).astype(np.int64))]
+    kept = evenly(known, MOST_AGES)
     groups = [np.flatnonzero(ages == age) for age in kept]
     typical = [contributions(rows[evenly(group, MOST_AVERAGED)])[:, :-1].mean(axis=0) for group in groups]
     spreads = {
@@ -61,11 +62,6 @@ def quantiles_of(probabilities: Floats) -> Floats:
     """Return the evenly spaced quantiles that percentiles are read from: float64 array of shape (QUANTILES,)."""
     found: Floats = np.quantile(probabilities, np.linspace(0, 1, QUANTILES, endpoint=False))
     return found
-
-
-def evenly(places: Ints, most: int) -> Ints:
-    """Return at most so many of some places, evenly over them."""
-    return places[np.unique(np.linspace(0, len(places) - 1, most).astype(np.int64))]
 
 
 def spread(groups: list[Floats]) -> Usual:

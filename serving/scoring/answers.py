@@ -95,7 +95,7 @@ def answers_of(scorer: Scorer, subjects: Sequence[Subject], asked: Asked) -> Ite
     if not subjects:
         return
     rows = np.stack([subject.row for subject in subjects])
-    scored, explainer = scorer.score(rows), Explainer(scorer.builder, scorer.artifact.reference)
+    scored, explainer = scorer.score(rows), scorer.explainer
     wanted = _wanted(scorer, scored, asked)
     for start in range(0, len(rows), EXPLAINED_AT_ONCE):
         part = np.arange(start, min(start + EXPLAINED_AT_ONCE, len(rows)))
@@ -115,7 +115,7 @@ def _wanted(scorer: Scorer, scored: Scored, asked: Asked) -> Flags:
     if not scorer.decides:
         return (scored.percentiles >= HIGHEST) | scored.is_nurture
     near = scorer.artifact.decision.flags(scored.probabilities / NEAR, scorer.segments(scored.rows))
-    return near | scored.is_pql | scored.is_nurture
+    return near | scored.is_nurture
 
 
 def _answer(
@@ -129,7 +129,7 @@ def _answer(
     if relative is not None:
         row, traits = subject.row, subject.traits
         reasons = explainer.reasons(row, relative, traits, max(most, LEADING))
-        missing = explainer.missing(row)
+        missing = explainer.missing(row)[:most]
         against = explainer.against(row, relative, traits, most, frozenset(one.signal for one in missing))
         left = None if subject.ends_at is None else (subject.ends_at - subject.as_of) / DAY
         leading = [one for one in reasons[:LEADING] if explainer.reference.shows(one.signal)] or reasons[:LEADING]
@@ -146,9 +146,9 @@ def _answer(
         percentile=round(float(scored.percentiles[i]), 1),
         reasons=reasons[:most],
         against=against,
-        missing=missing[:most],
+        missing=missing,
         playbook=playbook,
-        receipt_id=receipt_id(scorer.artifact.version, subject),
+        receipt_id=receipt_id(scorer.version, subject),
     )
 
 

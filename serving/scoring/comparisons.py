@@ -14,7 +14,8 @@ from serving.scoring.facts import Fact, Facts, exact
 from serving.scoring.reference import Reference
 
 AT_LEAST_HALF: Final = 0.5
-"""A good behaviour speaks for a lead only where at least half of the trials of its age had less of it, and against where more."""
+"""A good behaviour speaks for a lead only where at least half of the trials of its age had less of it, and against only where at
+least half had more."""
 NOTABLE: Final = 0.75
 """From this share of other trials on, that a lead has more than they do is worth a word."""
 
@@ -35,12 +36,17 @@ class Comparisons:
     def agrees(self, place: int, row: Floats, way: int) -> bool:
         """Whether a number is above (`way` 1) or below (-1) that of at least half of the trials of whom it is known.
 
-        True where nothing is known to compare it with.
+        True where nothing is known to compare it with. A number that grows with age is never below at an age younger than
+        all that are known.
         """
-        column, age = self.columns[place].name, float(row[0])
+        if not self.knows(place):
+            return True
+        column = self.columns[place]
+        # A fact about the lead has nothing to do with its age.
+        age = float(row[0]) if column.measure else max(float(row[0]), self.reference.ages[0])
         shares = self.reference.share_below if way > 0 else self.reference.share_above
-        found = shares(column, age, float(row[place]))
-        return found is None or found.share >= AT_LEAST_HALF * self.reference.share_known(column, age)
+        found = shares(column.name, age, float(row[place]))
+        return found is not None and found.share >= AT_LEAST_HALF * self.reference.share_known(column.name, age)
 
     def more_than(self, place: int | None, row: Floats) -> Facts:
         """Return the facts of a comparison with trials that have less, none where it is nothing out of the ordinary."""

@@ -14,13 +14,14 @@ import numpy as np
 
 from features.columns import Column
 from features.definition import Definition, Signal, Trait, Window
+from features.definition_rules import times
 from features.durations import DAY
 from features.phrases import Phrase
 from features.traits import domain_of, level_of
 from features.windows import Floats
 from features.wording import Wording
 
-PLAIN_DOMAIN: Final = re.compile(r"\w[\w.-]{0,78}\w")
+PLAIN_DOMAIN: Final = re.compile(r"[^\W_](?:[^\W_]|[.-]){0,78}[^\W_]")
 """Letters of any script, digits, hyphens and dots: nothing that a page or a chat could take for markup."""
 
 Fact = int | float | str
@@ -103,9 +104,10 @@ def leading_measure(signal: Signal) -> str | None:
     return next((name for _, name, _ in signal.text.parts if name in amounts), None)
 
 
-def amounts(signal: Signal) -> int:
-    """Return how many numbers a sentence quotes, other than when it was last done."""
-    return len(signal.text.names & {one.name for one in signal.measures})
+def comparable(signal: Signal) -> bool:
+    """Whether a sentence quotes one number and no time, so that everybody can tell what a comparison at its end is about."""
+    amounts = signal.text.names & {one.name for one in signal.measures}
+    return len(amounts) == 1 and not times(signal.text.names)
 
 
 def leading_columns(definition: Definition, columns: Sequence[Column]) -> list[int]:
@@ -168,5 +170,6 @@ def trait_fact(trait: Trait, value: object, columns: Floats, levels: Sequence[st
         return None
     if trait.type == "flag":
         return str(value)
-    domain = domain_of(value)
+    # Without an @ it may be a name that was typed into the wrong field.
+    domain = domain_of(value) if "@" in str(value) else None
     return domain if domain and PLAIN_DOMAIN.fullmatch(domain) else None

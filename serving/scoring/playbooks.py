@@ -56,13 +56,12 @@ def advise(
     own = [_own(definition, reason) for reason in leading]
     for book in definition.playbooks:
         mine = [one for one, named in zip(leading, own, strict=True) if leads_to(named, one.kind, book)]
-        if circumstances.meet(book) and (mine or book.by_circumstances_alone):
+        if circumstances.meet(book) and (mine or book.id in definition.by_circumstances_alone):
             quotes = book.message.names & {"reason", "mention"}
             # Words of one's own are better than those for any signal of its kind.
             quoted = min(mine or leading, key=lambda one: "mention" in quotes and one.mention is None, default=None)
             if quoted is not None or not quotes:
-                special = book.track is not None or book.ends_within is not None
-                found.append((special, sum(reason.contribution for reason in mine), book, quoted))
+                found.append((book.asks_for_circumstances, sum(reason.contribution for reason in mine), book, quoted))
     if not found:
         return None
     _, _, book, quoted = max(found, key=lambda one: one[:2])

@@ -16,14 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.definition import Signal, Trait
-from features.definition_rules import times
 from features.languages import Peers
 from features.matrix import FeatureBuilder
 from features.phrases import Phrase
 from features.windows import Floats, Ints
 from features.wording import Wording, whole_percent, wording
 from serving.scoring.comparisons import Comparisons
-from serving.scoring.facts import Fact, Facts, Pane, amounts, exact, narrowest, panes, said, says_something, trait_fact
+from serving.scoring.facts import (
+    Fact,
+    Facts,
+    Pane,
+    comparable,
+    exact,
+    narrowest,
+    panes,
+    said,
+    says_something,
+    trait_fact,
+)
 from serving.scoring.reference import Reference
 
 LEAST_SHARE: Final = 0.02
@@ -132,7 +142,7 @@ class Explainer:
     def against(
         self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int, but: frozenset[str] = frozenset()
     ) -> list[Reason]:
-        """Return up to `most` reasons that speak against a lead, the strongest first, without the signals of `but`."""
+        """Return up to `most` reasons that speak against a lead, in the same order, without the signals of `but`."""
         return self._strongest(row, relative, traits, most, way=-1, but=but)
 
     def _strongest(
@@ -182,10 +192,10 @@ class Explainer:
         if not says_something(signal.text, facts):
             return None
         compared = self._compared.more_than(pane.leading, row)
-        if signal.sign == 0 and self._compared.knows(pane.leading) and not compared:
-            # What speaks either way says nothing by itself: only how unusual it is does.
-            compared = self._compared.fewer_than(pane.leading, row)
-            if not compared:
+        if signal.sign == 0 and self._compared.knows(pane.leading):
+            # What speaks either way says nothing by itself: only how unusual it is does, where that can be told.
+            compared = compared or self._compared.fewer_than(pane.leading, row)
+            if not compared or not comparable(signal):
                 return None
         return self._said(signal, total, facts, compared)
 
@@ -240,9 +250,8 @@ class Explainer:
         little = "fewer_than_percent" in compared
         if signal.mention is not None and total > 0 and not little and says_something(signal.mention, facts):
             mention = signal.mention.fill(facts, self.wording)
-        # After two numbers, or a time, nobody could tell what is compared; that little was done is no news without it.
-        clear = little or (amounts(signal) == 1 and not times(signal.text.names))
-        told = compared if clear else {}
+        # That little was done is no news without how much others did.
+        told = compared if little or comparable(signal) else {}
         reason = self._told(signal.name, signal.kind, signal.text, total, facts, told)
         return Reason(signal.name, signal.kind, reason.text, reason.facts, total, mention)
 

@@ -17,6 +17,7 @@ from serving.scoring.artifact import TOLERANCE, Artifact, load
 from serving.scoring.calibration import probabilities_of
 from serving.scoring.contributions import Contributions
 from serving.scoring.decision import Cutoff, Segmented, parts
+from serving.scoring.reasons import Explainer
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Scorer:
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
+        # Named by its whole content, which takes milliseconds that no request should wait for.
+        self.version = artifact.version
         self._verify()
 
     @classmethod
@@ -93,6 +96,11 @@ class Scorer:
         """What each column adds to the calibrated log-odds of rows; see `Contributions`."""
         artifact = self.artifact
         return Contributions.of(artifact.booster_text, artifact.scorecard, artifact.calibration)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """What says reasons for this version's rows."""
+        return Explainer(self.builder, self.artifact.reference)
 
     def _verify(self) -> None:
         """Score and explain the stored examples, so that a scorer which exists is one that works."""

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
 
+from features.compiling import compiled
 from features.errors import InvalidInput
 from features.windows import Floats
 from serving.scoring.tree_layout import Deep, Groups, Splits, laid_out
@@ -107,13 +107,8 @@ def _rules(widest: int) -> Floats:
     return rules
 
 
-@cache
 def _compiled(name: str) -> Callable[..., Any]:
-    # Compiled on first use and kept on disk beside its source, so that importing this module costs and touches nothing.
-    from numba import njit
-
+    # Its import brings in the compiler.
     from serving.scoring import tree_kernel
 
-    function = getattr(tree_kernel, name)
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True)(getattr(function, "py_func", function))
-    return compiled
+    return compiled(tree_kernel, name)

@@ -475,7 +475,7 @@ def test_a_wrong_sentence_is_named_with_its_line(text: str, must: str) -> None:
         ("[36h, 14d]", "[trial]", "signals.invites.measures: trend needs a window of fixed length, got only 'trial'."),
         ("column: company_size", "column: converted_at", "traits.size.column: 'converted_at' tells the outcome;"),
         ("column: company_size", "column: closed_at", "traits.size.column: 'closed_at' tells the outcome;"),
-        ("type: email_domain", "type: category", "exclude.email_domains: needs a trait of type email_domain"),
+        ("type: email_domain", "type: flag", "exclude.email_domains: needs a trait of type email_domain"),
     ],
 )  # fmt: skip
 def test_keys_that_do_not_fit_together_are_named_by_their_path(old: str, new: str, message: str) -> None:
@@ -604,17 +604,34 @@ def test_how_to_say_that_a_trait_is_not_so_quotes_only_its_value() -> None:
 def test_a_playbook_may_ask_for_a_track_and_for_a_trial_that_ends_soon() -> None:
     asked = GOOD.replace("kinds: [team_growth, limit]}", "track: nurture, ends_within: 36h}")
     (book,) = parse(asked).playbooks
-    assert (book.track, book.ends_within, book.by_circumstances_alone) == ("nurture", 36 * HOUR, True)
+    assert (book.track, book.ends_within, book.asks_for_circumstances) == ("nurture", 36 * HOUR, True)
     (plain,) = parse(GOOD).playbooks
-    assert (plain.track, plain.ends_within, plain.by_circumstances_alone) == (None, None, False)
+    assert (plain.track, plain.ends_within, plain.asks_for_circumstances) == (None, None, False)
 
 
-@pytest.mark.parametrize("kinds", ["", ", kinds: [limit]"])
-def test_a_playbook_without_a_track_or_an_end_fits_by_its_reasons_only(kinds: str) -> None:
-    (book,) = parse(GOOD.replace(", kinds: [team_growth, limit]", kinds)).playbooks
-    assert not book.by_circumstances_alone
-    (soon,) = parse(GOOD.replace("kinds: [team_growth, limit]", "ends_within: 2d, kinds: [team_growth]")).playbooks
-    assert not soon.by_circumstances_alone
+@pytest.mark.parametrize(
+    ("asked", "alone"),
+    [("track: nurture", True), ("ends_within: 2d", True), ("ends_within: 2d, kinds: [team_growth]", False)],
+)
+def test_a_playbook_that_nothing_leads_to_fits_by_its_circumstances_alone(asked: str, alone: bool) -> None:
+    free = GOOD.replace("    playbook: call\n", "").replace("kinds: [team_growth, limit]", asked)
+    assert parse(free).by_circumstances_alone == ({"call"} if alone else set())
+
+
+def test_a_playbook_that_a_signal_names_never_fits_by_its_circumstances_alone() -> None:
+    assert parse(GOOD.replace("kinds: [team_growth, limit]", "track: now")).by_circumstances_alone == set()
+    assert parse(GOOD).by_circumstances_alone == set()
+
+
+def test_a_category_has_no_direction_and_a_private_address_no_playbook_of_its_enterprises() -> None:
+    directed = problem(
+        "  - {name: size, type: number, column: company_size}", "  - {name: size, type: category, direction: '+'}"
+    )
+    assert "traits.size.direction: must be free for a category, which has no more and less, got '+'." in directed
+    told = problem(
+        'text: "works at {value}", speakable: true', "private: true, enterprise: [big.example], playbook: call"
+    )
+    assert "traits.email.playbook: would tell which of the enterprises a lead is from, which is private" in told
 
 
 @pytest.mark.parametrize(
@@ -624,16 +641,21 @@ def test_a_playbook_without_a_track_or_an_end_fits_by_its_reasons_only(kinds: st
         ("kinds: [team_growth, limit]", "ends_within: soon", "(call).ends_within must be a whole number of days or hours"),
         ("{product}: {mention}", "ends in {days_left}",
          "playbooks.call.message: must not quote {days_left} without `ends_within`, got 'ends in {days_left}'."),
-        ('"{product}: {mention}", kinds: [team_growth, limit]', '"{reason}", track: now',
-         "playbooks.call.message: must not quote {reason} without `kinds`, got '{reason}'. Quote {mention} instead."),
-        ('"{product}: {mention}", kinds: [team_growth, limit]', '"{reason}", ends_within: 2d',
-         "playbooks.call.message: must not quote {reason} without `kinds`"),
         ("{product}: {mention}", "you {reason}", "playbooks.call.message: quotes {reason}, and the text of 'invites' says "
          "when it was last done, which reads like surveillance"),
     ],
 )  # fmt: skip
 def test_a_playbook_that_could_not_be_said_is_refused(old: str, new: str, message: str) -> None:
     assert message in problem(old, new)
+
+
+@pytest.mark.parametrize("asked", ["track: now", "ends_within: 2d"])
+def test_a_playbook_that_nothing_leads_to_quotes_no_reason(asked: str) -> None:
+    free = GOOD.replace("    playbook: call\n", "").replace("kinds: [team_growth, limit]", asked)
+    with pytest.raises(
+        InvalidSetting, match="must not quote {reason} without `kinds`, got '{reason}'. Quote {mention} instead"
+    ):
+        parse(free.replace("{product}: {mention}", "{reason}"))
 
 
 def test_a_signal_needs_no_mention_of_its_own() -> None:

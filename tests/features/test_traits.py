@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from features.columns import Column, columns
 from features.definition import Trait, parse
+from features.domains import FREE_MAIL, domain_of
 from features.traits import (
-    FREE_MAIL,
     MAX_LEVELS,
     MIN_LEVEL_COUNT,
-    domain_of,
     learn_levels,
     level_of,
     levels_of,

@@ -49,7 +49,9 @@ def test_before_the_first_age_only_more_than_those_of_that_age_is_said() -> None
     assert ENGLISH.more_than(*at(9.0, age=2.9)) == ENGLISH.more_than(*at(9.0, age=3.0)) != {}
     assert ENGLISH.fewer_than(*at(0.0, age=2.9)) == {}
     assert not ENGLISH.agrees(*at(0.0, age=2.9), 1)
-    assert ENGLISH.agrees(*at(9.0, age=2.9), -1)
+    assert not ENGLISH.agrees(*at(9.0, age=2.9), -1)
+    # A fact about the lead, which has nothing to do with its age, is compared with those of the first one.
+    assert ENGLISH.agrees(*at(0.0, age=2.9), -1)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import pytest
 
 from features.dataset import Dataset
 from features.definition import Definition, Signal, Window
+from features.domains import FREE_MAIL, domain_of
 from features.durations import DAY
 from features.leads import open_leads
 from features.times import micros, text_of
-from features.traits import FREE_MAIL, domain_of
 from serving.requests import decode, score
 from serving.scoring.answers import Answer
 from serving.scoring.comparisons import AT_LEAST_HALF, NOTABLE
@@ -443,6 +443,10 @@ def test_fewer_reasons_are_the_strongest_of_the_many(explained: Explained, most:
         (fewer,) = score(scorer, decode(body), 0)
         assert isinstance(fewer, Answer)
         assert fewer.reasons == answer.reasons[:most]
-        assert fewer.against == answer.against[:most]
+        assert fewer.missing == answer.missing[:most]
+        # What is missing is not said against a lead as well, but what there is no more room for there is.
+        hidden = {one.signal for one in answer.missing[most:]}
+        shared = [one for one in fewer.against if one.signal not in hidden]
+        assert shared == answer.against[: len(shared)]
         assert fewer.probability == answer.probability
         assert fewer.receipt_id == answer.receipt_id

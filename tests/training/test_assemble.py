@@ -22,9 +22,9 @@ from training.demo import Demo
 from training.fit import FitSettings
 from training.leaks import Leak
 from training.learn import Learned, Table, learn
-from training.snapshots import snapshots
+from training.snapshots import evenly, snapshots
 from training.split import split
-from training.usual import FEWEST, FEWEST_CONVERTERS, MOST_AVERAGED, QUANTILES, evenly
+from training.usual import FEWEST, FEWEST_CONVERTERS, MOST_AVERAGED, QUANTILES
 
 LEAKS = (Leak("seats", "back_dated", "why", {}), Leak("plan", "back_dated", "why", {}, trusted=True))
 

@@ -13,7 +13,7 @@ from features.definition import parse
 from features.durations import DAY
 from features.leads import NEVER, Leads
 from features.windows import Ints
-from training.snapshots import Snapshots, snapshots
+from training.snapshots import Snapshots, evenly, snapshots
 
 START = 1_700_000_000_000_000
 AGES = (3, 7, 10)
@@ -172,3 +172,15 @@ def test_the_weighted_share_of_conversions_is_the_true_probability(rate: float, 
 def test_some_rows_are_taken_as_they_are() -> None:
     table = one_lead(converted=START + 8 * DAY).take(np.array([1]))
     assert (days(table), table.converted.tolist(), table.weight.tolist()) == ([7], [1], [1 / 3])
+
+
+@given(st.integers(0, 300), st.integers(1, 60))
+def test_a_part_is_spread_evenly_and_has_both_ends(n: int, most: int) -> None:
+    found = evenly(np.arange(n) * 3, most)
+    assert len(found) == min(n, most)
+    assert len(set(found.tolist())) == len(found)
+    assert n == 0 or found[0] == 0
+    if n and most > 1:
+        assert found[-1] == 3 * (n - 1)
+        steps = np.diff(found // 3)
+        assert n == 1 or steps.max() - steps.min() <= 1

@@ -25,7 +25,6 @@ from training.usual import (
     MOST_AVERAGED,
     MOST_VALUES,
     QUANTILES,
-    evenly,
     quantiles_of,
     spread,
     usual,
@@ -191,18 +190,6 @@ def test_of_very_many_leads_a_part_evenly_over_them_is_averaged() -> None:
 
     held({1: MOST_AVERAGED + 500, 2: 30}).reference(watching)
     assert asked == [MOST_AVERAGED, 30]
-
-
-@given(st.integers(1, 300), st.integers(1, 60))
-def test_a_part_is_spread_evenly_and_has_both_ends(n: int, most: int) -> None:
-    found = evenly(np.arange(n) * 3, most)
-    assert len(found) == min(n, most)
-    assert len(set(found.tolist())) == len(found)
-    assert found[0] == 0
-    if most > 1:
-        assert found[-1] == 3 * (n - 1)
-        steps = np.diff(found // 3)
-        assert n == 1 or steps.max() - steps.min() <= 1
 
 
 def test_an_age_with_too_few_leads_is_not_called_usual() -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from features.definition import Signal, Trait
 from features.windows import Floats
+from serving.scoring.comparisons import AT_LEAST_HALF
 from serving.scoring.facts import Pane, panes
 from serving.scoring.reasons import Explainer, Reason
 from serving.scoring.scorer import Scorer
-
-HALF: Final = 0.5
-"""Beyond this share of the trials of an age it is most of them."""
 
 
 @dataclass(frozen=True)
@@ -66,4 +63,4 @@ class Agreement:
         reference, column = self.explainer.reference, self.explainer.builder.columns[place].name
         compare = reference.share_above if much > 0 else reference.share_below
         found = compare(column, float(row[0]), float(row[place]))
-        return found is not None and found.share > HALF
+        return found is not None and found.share > AT_LEAST_HALF

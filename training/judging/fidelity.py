@@ -25,6 +25,7 @@ from serving.scoring.scorer import Scorer
 from training.judging.agreement import Agreement
 from training.judging.undone import Bools, rows_without, signals_of_kinds, with_ordinary
 from training.proven import umbrellas
+from training.snapshots import evenly
 
 MOST_LOOKED_AT: Final = 1_000
 """PQLs that are explained and scored again: so many tell a share of 97 % to one point."""
@@ -95,8 +96,7 @@ def met_as_pqls(daily: pd.DataFrame, ids: Sequence[str]) -> tuple[Ints, Ints]:
     """
     flagged = daily[daily["is_pql"]].sort_values(["as_of", "lead_id"], kind="stable")
     first = flagged.drop_duplicates("lead_id").drop_duplicates("account")
-    if len(first) > MOST_LOOKED_AT:
-        first = first.iloc[np.linspace(0, len(first) - 1, MOST_LOOKED_AT).astype(np.int64)]
+    first = first.iloc[evenly(np.arange(len(first)), MOST_LOOKED_AT)]
     place_of = {lead: place for place, lead in enumerate(ids)}
     lead = np.array([place_of[one] for one in first["lead_id"]], np.int64)
     order = np.argsort(lead)
@@ -165,7 +165,8 @@ class _World:
         """
         signals, reads = self.definition.signals, signals_of_kinds(self.scorer.builder).astype(np.int64)
         shared = self._signals(leading).astype(np.int64) @ (reads.T @ reads) > 0
-        several = np.array([signal.name in umbrellas(self.definition) for signal in signals])
+        wide = umbrellas(self.definition)
+        several = np.array([signal.name in wide for signal in signals])
         drawn = rng.random(shared.shape)
         drawn[shared | several | ~self._happened()] = np.inf
         order = np.argsort(drawn, axis=1)[:, :LEADING]

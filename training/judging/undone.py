@@ -7,7 +7,6 @@ window, share and trend is that of the events left.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +17,11 @@ from features.leads import Leads
 from features.logs import Logs
 from features.matrix import FeatureBuilder
 from features.windows import EventLog, Floats, Ints
+from serving.scoring.comparisons import AT_LEAST_HALF
 from serving.scoring.reference import Reference
 from serving.scoring.scorer import Scorer
 
 Bools = npt.NDArray[np.bool_]
-HALF: Final = 0.5
 
 
 def rows_without(builder: FeatureBuilder, leads: Leads, logs: Logs, as_of: Ints, taken: Bools) -> Floats:
@@ -125,4 +124,4 @@ def median(reference: Reference, column: str, age: float) -> float:
         return float("nan")
     usual = reference.usual[column]
     known = zip(usual.values[place], usual.up_to[place], strict=True)
-    return next((value for value, share in known if share >= HALF), float("nan"))
+    return next((value for value, share in known if share >= AT_LEAST_HALF), float("nan"))
