@@ -351,13 +351,15 @@ def scorer_of(models: Sequence[str], version: str) -> Scorer:
 
 
 def _registered(version: str) -> str:
+    what, hint = f"version {version}, which gave the answer", "Name its folder with --model."
     try:
         from training.registry.changeover import registered
-
+    except ImportError:
+        raise InvalidInput(f"{what}, is needed, and no registry is installed here.", "model", hint) from None
+    try:
         return registered(version)
-    except (ImportError, InvalidInput):
-        why = f"version {version}, which gave the answer, is not in the registry."
-        raise InvalidInput(why, "model", "Name its folder with --model.") from None
+    except InvalidInput as error:
+        raise InvalidInput(f"{what}, cannot be had from the registry: {error.message}", "model", hint) from None
 
 
 @contextmanager

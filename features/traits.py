@@ -10,7 +10,7 @@ import numpy as np
 
 from features.columns import ENTERPRISE, Column, Levels
 from features.definition import Definition, Trait
-from features.domains import Standing, domain_of
+from features.domains import Standing
 from features.vocabulary import number
 from features.windows import Floats
 
@@ -72,6 +72,6 @@ def levels_of(levels: Levels) -> dict[str, list[str]]:
 
 
 __all__ = [
-    "MAX_LEVELS", "MIN_LEVEL_COUNT", "domain_of", "learn_levels", "level_of", "levels_of", "trait_column",
+    "MAX_LEVELS", "MIN_LEVEL_COUNT", "learn_levels", "level_of", "levels_of", "trait_column",
     "trait_number",
 ]  # fmt: skip

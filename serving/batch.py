@@ -10,14 +10,15 @@ import numpy as np
 import polars as pl
 
 from features.dataset import Dataset, dataset
+from features.definition import Definition
 from features.errors import InvalidInput
 from features.leads import open_leads
 from features.rejections import Sieve
 from features.sources.source import Source
 from features.times import INSTANT, micros, moment_of, text_of
-from serving.scoring.answers import Answer, Asked, answers_of, subjects
+from serving.scoring.answers import Answer, Asked
 from serving.scoring.decision import Cutoff, expired, overall
-from serving.scoring.receipt import Keep, receipts_of
+from serving.scoring.receipt import Keep, answered
 from serving.scoring.scorer import Scorer
 
 LIKELY: Final = Asked(whom="likely")
@@ -38,7 +39,11 @@ LEADS_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "playbook": pl.Struct({"id": pl.String, "title": pl.String, "message": pl.String}),
     "model_version": pl.String, "cutoff": pl.Float64, "receipt_id": pl.String,
 }  # fmt: skip
-"""The columns of a scored file; facts are JSON text, because each signal has its own."""
+"""The columns of a scored file; facts are JSON text, because each signal has its own.
+
+`reasons`, `against` and `missing` are empty lists for leads that were not explained: with LIKELY all but PQLs, those to nurture
+and those near the cutoff. An empty list therefore does not say that there is nothing to say.
+"""
 
 
 def read_for(
@@ -49,6 +54,13 @@ def read_for(
     return dataset(events, trials, scorer.builder.definition, read_at, sieve, progress)
 
 
+def whom(definition: Definition) -> str:
+    """Return what those that are scored are called."""
+    if definition.lead == "account":
+        return "open accounts"
+    return "users" if definition.trial.length is None else "open trials"
+
+
 def score_open(
     scorer: Scorer,
     data: Dataset,
@@ -57,7 +69,7 @@ def score_open(
     keep: Keep | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> pl.DataFrame:
-    """Return every trial open at `as_of` (default: the last moment the data knows of), the highest probability first.
+    """Return every lead open at `as_of` (default: the last moment the data knows of), the highest probability first.
 
     Parameters
     ----------
@@ -70,20 +82,18 @@ def score_open(
     Raises
     ------
     InvalidInput
-        Where no trial is open at that moment.
+        Where none is open at that moment.
     """
     leads = data.leads
     moment = data.until if as_of is None else as_of
     which = open_leads(leads, moment)
     if not len(which):
-        raise InvalidInput(f"no trial is open at {text_of(moment)}.", "as_of", "Name another moment with --as-of.")
+        problem = f"there are no {whom(scorer.builder.definition)} to score at {text_of(moment)}."
+        raise InvalidInput(problem, "as_of", "Name another moment with --as-of.")
     frames = []
     for part in data.parts(which):
         everyone, moments = np.arange(len(part.numbers)), np.full(len(part.numbers), moment)
-        mine = subjects(scorer, part.leads, part.logs, everyone, moments)
-        told = list(answers_of(scorer, mine, asked))
-        if keep is not None:
-            keep(receipts_of(scorer, mine, asked, told))
+        told = answered(scorer, part.leads, part.logs, everyone, moments, asked, keep)
         frames.append(_frame(told, scorer))
         progress(sum(map(len, frames)), len(which))
     return pl.concat(frames).sort("probability", "lead_id", descending=[True, False])
@@ -99,7 +109,7 @@ def warnings(leads: pl.DataFrame, scorer: Scorer) -> list[str]:
         early = [f"before day {course.ages[0]:g}"] if course.ages[0] > 0 else []
         late = [f"from day {course.until:g} on"] if course.until < float("inf") else []
         found.append(
-            f"{beyond:,} of them are {' or '.join(early + late)} of their trial, of which nothing is promised, so "
+            f"{beyond:,} of them are {' or '.join(early + late)}, days of which nothing is promised, so "
             "none of those is called a PQL; `score_at` in the definition says which ages are learned."
         )
     return found

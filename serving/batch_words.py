@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from features.dataset import Dataset
-from serving.batch import warnings
+from serving.batch import warnings, whom
 from serving.scoring.scorer import Scorer
 
 SHOWN: Final = 5
@@ -29,9 +29,9 @@ def facts(leads: pl.DataFrame, out: Path, scorer: Scorer, read: Dataset) -> dict
 def summary(leads: pl.DataFrame, out: Path, scorer: Scorer, read: Dataset) -> list[str]:
     """Return the same in words, then the likeliest leads with their reasons."""
     pqls, nurture = _counts(leads)
-    patience = f" and {nurture:,} to nurture" if nurture else ""
+    patience, who = f" and {nurture:,} to nurture" if nurture else "", whom(scorer.builder.definition)
     return [
-        f"{len(leads):,} open trials scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs{patience}: {out}",
+        f"{len(leads):,} {who} scored as of {leads['as_of'][0]:%Y-%m-%d %H:%M} UTC, {pqls:,} PQLs{patience}: {out}",
         *warnings(leads, scorer),
         *(str(one) for one in read.rejections),
         *(f"  {line}" for line in _likeliest(leads)),

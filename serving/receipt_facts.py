@@ -11,6 +11,7 @@ import msgspec
 from features.times import text_of
 from serving.receipt_page import verdict
 from serving.receipt_search import Kept
+from serving.requests import result_body
 from serving.scoring.answers import Answer
 from serving.scoring.decision import to_facts
 from serving.scoring.difference import Changed, Difference
@@ -37,7 +38,7 @@ def receipt_facts(told: Statement, kept: Kept) -> dict[str, Any]:
         "definition_sha256": told.definition_sha256, "definition": told.definition,
         "base": weighed.base, "base_of_age": weighed.base_of_age, "log_odds": weighed.log_odds, "adds_up": told.adds_up,
         "decision": to_facts(told.decision), "signals": dict(told.totals), "columns": columns,
-        "answer": answer_facts(replayed.answer),
+        "answer": _answer(replayed.answer),
     }  # fmt: skip
 
 
@@ -53,13 +54,12 @@ def _receipt_facts(replayed: Replayed) -> dict[str, Any]:
 
 def lead_facts(told: Explanation) -> dict[str, Any]:
     """Return what speaks for and against a lead as plain data for JSON."""
-    return {**_receipt_facts(told.replayed), "answer": answer_facts(told.answer), "decision": to_facts(told.decision)}
+    return {**_receipt_facts(told.replayed), "answer": _answer(told.answer), "decision": to_facts(told.decision)}
 
 
-def answer_facts(answer: Answer) -> dict[str, Any]:
-    """Return an answer as plain data for JSON."""
-    facts: dict[str, Any] = msgspec.to_builtins(answer)
-    return {**facts, "as_of": text_of(answer.as_of)}
+def _answer(answer: Answer) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.to_builtins(result_body(answer))
+    return facts
 
 
 def difference_facts(found: Difference) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from serving.scoring.answers import Answer
 from serving.scoring.decision import Cutoff, NoCutoff
 from serving.scoring.difference import Difference, Move
 from serving.scoring.receipt import Receipt, Replayed
-from serving.scoring.statement import Explanation, Statement
+from serving.scoring.statement import Explanation, Statement, Whose
 
 WIDEST: Final = 24
 """Characters of the longest bar."""
@@ -25,7 +25,7 @@ def receipt_lines(told: Statement, kept: Kept) -> list[str]:
     """Return all that made one score, the verdict of the replay first."""
     replayed = told.replayed
     return [
-        *_head(told, kept), "", *_verdict(told), "", "Cutoff", *_indented(_decided(told.decision, replayed.answer)), "",
+        *_head(told, kept), "", *_verdict(told), "", "Cutoff", *_indented(_decided(told, replayed.answer)), "",
         *_totals(told), "", "Columns", *_columns(told), "", "Said", *_indented(_said(replayed.answer)),
     ]  # fmt: skip
 
@@ -35,11 +35,13 @@ def _head(told: Statement, kept: Kept) -> list[str]:
     subject, asked = receipt.subject, receipt.asked
     whom = "all leads" if asked.whom == "all" else "likely leads only"
     traits = ", ".join(f"{name} {value}" for name, value in subject.traits.items() if value is not None)
-    ends = "no known end" if subject.ends_at is None else f"the trial ends {text_of(subject.ends_at)}"
+    ends = "; no known end" if told.whose.has_trial else ""
+    if subject.ends_at is not None:
+        ends = f"; the trial ends {text_of(subject.ends_at)}"
     return [
         f"Receipt {receipt.id}",
         f"  lead        {_who(receipt)}",
-        f"  window end  {text_of(subject.as_of)}, day {told.replayed.answer.trial_day:g} of the trial; {ends}",
+        f"  window end  {text_of(subject.as_of)}, {_day(told.replayed.answer, told.whose)}{ends}",
         f"  traits      {printable(traits) or 'none'}",
         f"  version     {receipt.version}",
         f"  definition  sha256 {told.definition_sha256}",
@@ -51,6 +53,10 @@ def _head(told: Statement, kept: Kept) -> list[str]:
 def _who(receipt: Receipt) -> str:
     account = receipt.subject.account_id
     return printable(receipt.subject.lead_id) + (f" of account {printable(account)}" if account else "")
+
+
+def _day(answer: Answer, whose: Whose) -> str:
+    return f"day {answer.trial_day:g} {'of the trial' if whose.has_trial else 'since signing up'}"
 
 
 def _verdict(told: Statement) -> list[str]:
@@ -82,12 +88,13 @@ def verdict(replayed: Replayed) -> str:
     )
 
 
-def _decided(decision: Cutoff | NoCutoff, answer: Answer) -> list[str]:
+def _decided(told: Statement, answer: Answer) -> list[str]:
+    decision = told.decision
     if isinstance(decision, NoCutoff):
         return [f"there is none, so nobody is a PQL: {decision.reason}"]
     promise = "nothing is promised" if decision.at_least is None else f"at least {decision.at_least:.1%} convert"
     expires = f"; the evidence expires {decision.expires}" if decision.expires else ""
-    it_is = "one" if answer.is_pql else f"none{_despite(decision, answer)}"
+    it_is = "one" if answer.is_pql else f"none{_despite(told, answer)}"
     return [
         f"from {decision.probability:.2%} on a lead is a PQL: it is {it_is}",
         f"{promise}, with {decision.confidence:.0%} confidence; of {decision.leads} held-out leads {decision.converted} did "
@@ -96,17 +103,23 @@ def _decided(decision: Cutoff | NoCutoff, answer: Answer) -> list[str]:
     ]
 
 
-def _despite(decision: Cutoff | NoCutoff, answer: Answer) -> str:
-    """Return why a lead over the cutoff is no PQL: the version has not learned from trials of its age."""
+def _despite(told: Statement | Explanation, answer: Answer) -> str:
+    """Return why a lead over the cutoff is no PQL: the version has not learned from leads of its age."""
+    decision = told.decision
     over = isinstance(decision, Cutoff) and answer.probability >= decision.probability
-    return f", for nothing is promised at day {answer.trial_day:g} of a trial" if over and not answer.is_pql else ""
+    return f", for nothing is promised at {_day(answer, told.whose)}" if over and not answer.is_pql else ""
 
 
 def _totals(told: Statement) -> list[str]:
     heaviest = max((abs(total) for _, total in told.totals), default=0.0)
     rows = [(owner, told.kinds[owner], f"{total:+.4f}", bar(total, heaviest)) for owner, total in told.totals if total]
-    typical = ("a typical trial", "", f"{told.weighed.base_of_age:+.4f}", "")
-    return ["What moved it, in log-odds against a typical trial of the same age", *table([typical, *rows])]
+    typical = _typical(told.whose)
+    first = (typical, "", f"{told.weighed.base_of_age:+.4f}", "")
+    return [f"What moved it, in log-odds against {typical} of the same age", *table([first, *rows])]
+
+
+def _typical(whose: Whose) -> str:
+    return "a typical trial" if whose.has_trial and whose.lead == "user" else f"a typical {whose.lead}"
 
 
 def bar(value: float, largest: float) -> str:
@@ -187,9 +200,9 @@ def _steps(found: Difference) -> list[str]:
         if move.change
     ]
     if found.same_columns:
-        rows.append(
-            ("the trial's age", f"day {found.ages.before:.2f} to {found.ages.after:.2f}", f"{found.older:+.4f}", "")
-        )
+        aged = "trial" if found.whose.has_trial else found.whose.lead
+        days = f"day {found.ages.before:.2f} to {found.ages.after:.2f}"
+        rows.append((f"the {aged}'s age", days, f"{found.older:+.4f}", ""))
     if not found.same_version:
         rows.append(("the other version", "", f"{found.model:+.4f}", ""))
     return table([*rows, ("in all", "", f"{found.total:+.4f}", "")])
@@ -204,10 +217,6 @@ def _move(move: Move) -> list[str]:
     return [f"{move.owner} {move.change:+.4f}", *_indented([*said, *facts])] if said or facts else []
 
 
-def _short(value: float) -> str:
-    return "not known" if math.isnan(value) else f"{value:.6g}"
-
-
 # --- one lead ---------------------------------------------------------------------------------
 
 
@@ -218,8 +227,8 @@ def lead_lines(told: Explanation) -> list[str]:
     called = "PQL" if answer.is_pql else "not a PQL, worth nurturing" if answer.track == "nurture" else "not a PQL"
     within = ", ".join(f"{probability:.1%} within {days}" for days, probability in answer.within.items())
     lines = [
-        f"{_who(receipt)} at {text_of(answer.as_of)}, day {answer.trial_day:g} of the trial",
-        f"{answer.probability:.1%}: {called} ({cutoff}{_despite(decision, answer)}); higher than {answer.percentile:g}% of leads",
+        f"{_who(receipt)} at {text_of(answer.as_of)}, {_day(answer, told.whose)}",
+        f"{answer.probability:.1%}: {called} ({cutoff}{_despite(told, answer)}); higher than {answer.percentile:g}% of leads",
         f"to convert: {within}", "", *_said(answer), "",
         f"receipt {receipt.id} of version {receipt.version}",
     ]  # fmt: skip

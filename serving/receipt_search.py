@@ -29,6 +29,8 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NAME: Final = re.compile(r"[0-9a-f]+")
 _LINE: Final = msgspec.json.Decoder(Line)
 _TRAITS: Final = msgspec.json.Decoder(dict[str, Any])
+_DAMAGED: Final = (msgspec.DecodeError, ValueError, TypeError, KeyError)
+"""What comes of reading a receipt of which a part is missing or is something else."""
 Key = Literal["id", "lead_id"]
 
 
@@ -119,10 +121,16 @@ def _nothing(folder: Path, what: str, field: str) -> InvalidInput:
 
 
 def _kept(day: Path, key: Key, value: str, *, whole: bool) -> Iterator[Kept]:
-    for path in sorted(day.glob(f"*{LINES}")):
-        yield from _in_lines(path, key, value, whole=whole)
-    for path in sorted(day.glob(f"*{TABLE}")):
-        yield from _in_table(path, key, value, whole=whole)
+    """Yield the receipts of a day; a file that is gone was pruned, one that cannot be read is named."""
+    for ending, found_in in ((LINES, _in_lines), (TABLE, _in_table)):
+        for path in sorted(day.glob(f"*{ending}")):
+            try:
+                yield from found_in(path, key, value, whole=whole)
+            except FileNotFoundError:
+                continue
+            except (pl.exceptions.PolarsError, OSError, *_DAMAGED) as error:
+                why = str(error).partition("\n")[0] or type(error).__name__
+                raise InvalidInput.unreadable(path, why) from None
 
 
 def _in_lines(path: Path, key: Key, value: str, *, whole: bool) -> Iterator[Kept]:
@@ -134,7 +142,7 @@ def _in_lines(path: Path, key: Key, value: str, *, whole: bool) -> Iterator[Kept
             kept = Kept(
                 _receipt(line, np.frombuffer(line.row, "<f8").astype(np.float64), line.traits), line.kept_at, path
             )
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        except _DAMAGED:
             continue  # torn when its process was killed
         if getattr(line, key) == value or (not whole and getattr(line, key).startswith(value)):
             yield kept
@@ -156,14 +164,11 @@ def _lines_with(path: Path, text: bytes) -> Iterator[bytes]:
 
 def _in_table(path: Path, key: Key, value: str, *, whole: bool) -> Iterator[Kept]:
     wanted = pl.col(key) == value if whole else pl.col(key).str.starts_with(value)
-    try:
-        table = pl.scan_parquet(path, glob=False)
-        # First where, then what: reading the rows of a million leads to find one takes seconds.
-        places = table.select(key).with_row_index("place").filter(wanted).collect()["place"].to_list()
-        found = [table.slice(place, 1).collect().row(0, named=True) for place in places]
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidInput.unreadable(path, str(error).splitlines()[0]) from None
-    for facts in found:
+    table = pl.scan_parquet(path, glob=False)
+    # First where, then what: reading the rows of a million leads to find one takes seconds.
+    places = table.select(key).with_row_index("place").filter(wanted).collect()["place"].to_list()
+    for place in places:
+        facts = table.slice(place, 1).collect().row(0, named=True)
         row = np.array(facts["row"], np.float64)
         line = Line(**{**facts, "row": b"", "traits": _TRAITS.decode(facts["traits"])})
         yield Kept(_receipt(line, row, line.traits), line.kept_at, path)

@@ -58,10 +58,11 @@ class Line(msgspec.Struct):
 
 _ENCODER: Final = msgspec.json.Encoder()
 _COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "id": pl.String, "version": pl.String, "lead_id": pl.String, "account_id": pl.String, "as_of": pl.Int64,
-    "ends_at": pl.Int64, "traits": pl.String, "row": pl.List(pl.Float64), "reasons": pl.Int64, "whom": pl.String,
-    "probability": pl.Float64, "digest": pl.String, "parts": pl.String, "kept_at": pl.Int64,
-}  # fmt: skip
+    **dict.fromkeys(Line.__struct_fields__, pl.String),
+    **dict.fromkeys(("as_of", "ends_at", "reasons", "kept_at"), pl.Int64),
+    "probability": pl.Float64,
+    "row": pl.List(pl.Float64),
+}
 
 
 def folder_named(given: str | None, environment: Mapping[str, str]) -> Path | None:

@@ -6,7 +6,7 @@ A lead that cannot be read gets an error; the leads beside it are scored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import msgspec
@@ -20,8 +20,8 @@ from features.leads import NEVER, Leads, TraitLog
 from features.logs import Happening, read_requests
 from features.times import EARLIEST, parse_instant, text_of
 from features.windows import Ints
-from serving.scoring.answers import Answer, Asked, answers_of, subjects
-from serving.scoring.receipt import Keep, receipts_of
+from serving.scoring.answers import Answer, Asked
+from serving.scoring.receipt import Keep, answered
 from serving.scoring.scorer import Scorer
 
 MOST_LEADS: Final = 1_000
@@ -76,6 +76,7 @@ class _Read:
 
 _BODY: Final = msgspec.json.Decoder(ScoreIn)
 _LEAD: Final = msgspec.json.Decoder(LeadIn)
+_TOLD: Final = tuple(one.name for one in fields(Answer) if one.name != "as_of")
 
 
 def decode(body: bytes) -> ScoreIn:
@@ -116,10 +117,7 @@ def score(scorer: Scorer, request: ScoreIn, now: int, keep: Keep | None = None) 
         leads = _leads(read, definition)
         logs = read_requests(_happenings(read, definition), leads.ids, scorer.builder.vocabulary)
         asked = Asked(request.reasons)
-        mine = subjects(scorer, leads, logs, np.arange(len(read)), np.full(len(read), as_of))
-        told = list(answers_of(scorer, mine, asked))
-        if keep is not None:
-            keep(receipts_of(scorer, mine, asked, told))
+        told = answered(scorer, leads, logs, np.arange(len(read)), np.full(len(read), as_of), asked, keep)
         results |= {one.index: answer for one, answer in zip(read, told, strict=True)}
     return [results[index] for index in range(len(request.leads))]
 
@@ -253,19 +251,4 @@ def result_body(result: Answer | Failed) -> Mapping[str, Any] | Failed:
     """Return one result as it stands in the answer."""
     if isinstance(result, Failed):
         return result
-    names = (
-        "lead_id",
-        "account_id",
-        "trial_day",
-        "probability",
-        "is_pql",
-        "track",
-        "within",
-        "percentile",
-        "reasons",
-        "against",
-        "missing",
-        "playbook",
-        "receipt_id",
-    )
-    return {name: getattr(result, name) for name in names} | {"as_of": text_of(result.as_of)}
+    return {name: getattr(result, name) for name in _TOLD} | {"as_of": text_of(result.as_of)}

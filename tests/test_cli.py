@@ -722,7 +722,7 @@ def test_trials_without_a_trait_of_the_definition_are_refused(here: Path) -> Non
     [
         (["--as-of", "2026-01-09T09:00:00"], r"NaiveTimestamp: --as-of must carry a time zone"),
         (["--as-of", "yesterday"], r"InvalidInput: --as-of must be an ISO 8601 time, got 'yesterday'"),
-        (["--as-of", "2031-01-01T00:00:00Z"], r"InvalidInput: no trial is open at 2031-01-01T00:00:00Z"),
+        (["--as-of", "2031-01-01T00:00:00Z"], r"InvalidInput: there are no open trials to score at 2031-01-01T00"),
         (["--reasons", "21"], r"--reasons.*21 is not in the range"),
         (["--format", "xml"], r"InvalidInput: format must be one of 'parquet', .*, got 'xml'"),
         (["-o", "leads.xlsx"], r"InvalidInput: leads\.xlsx: its format cannot be told"),

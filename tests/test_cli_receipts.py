@@ -16,11 +16,13 @@ from click.testing import CliRunner, Result
 
 import pql
 from features.durations import DAY
+from features.errors import InvalidInput
 from serving.receipts import Receipts, table_of, write_table
 from serving.scoring.receipt import Receipt
 from serving.scoring.scorer import Scorer
 from tests.serving.answered import LEVELS, NOW, answered, receipts_of, subjects_of
 from training import tracking
+from training.registry import changeover
 from training.registry.entry import DataFacts, Entry
 
 ROOT = Path(__file__).parents[1]
@@ -115,10 +117,31 @@ def test_the_registry_is_asked_for_the_version_that_gave_the_answer(home: Home) 
 def test_a_version_that_the_registry_does_not_have_can_be_named_by_its_folder(home: Home) -> None:
     error = refused(2, "receipt", home.other.id)
     assert (
-        f"version {home.other.version}, which gave the answer, is not in the registry. Name its folder with --model"
-        in error
-    )
+        f"version {home.other.version}, which gave the answer, cannot be had from the registry: "
+        f"there is no version {home.other.version!r}; registered are '1 ({home.first.version})'. Name its folder with --model"
+    ) in error
     assert said("receipt", home.other.id, "--model", home.model)["replays"] is True
+
+
+def test_where_no_registry_is_installed_that_is_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "training.registry.changeover", None)
+    error = refused(2, "receipt", home.first.id)
+    assert (
+        f"version {home.first.version}, which gave the answer, is needed, and no registry is installed here. "
+        "Name its folder with --model"
+    ) in error
+
+
+def test_what_is_wrong_with_the_registry_is_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ambiguous(name: str) -> str:
+        raise InvalidInput(f"version {name!r} could be 'a', 'b'.", "VERSION", "Write more of it.")
+
+    monkeypatch.setattr(changeover, "registered", ambiguous)
+    error = refused(2, "explain", "u-1")
+    assert (
+        f"cannot be had from the registry: version {home.second.version!r} could be 'a', 'b'. Name its folder" in error
+    )
+    assert "Write more of it" not in error
 
 
 def test_a_folder_of_another_version_is_refused(home: Home) -> None:

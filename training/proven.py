@@ -103,7 +103,7 @@ def _width(column: Column) -> tuple[bool, float]:
     """Counts before other amounts, then the wider window, that since the trial began being the widest."""
     assert column.measure is not None
     assert column.window is not None
-    return column.measure.how == "count", column.window.length or np.inf
+    return column.measure.how == "count", column.window.width
 
 
 def z_scores(facts: Floats, ages: Ints, converted: Ints, accounts: Ints) -> Floats:

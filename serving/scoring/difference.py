@@ -6,16 +6,13 @@ With two versions of the same columns the step is taken in two: the old facts un
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from serving.scoring.answers import Answer
 from serving.scoring.receipt import Receipt, Replayed, check_version, replay
 from serving.scoring.scorer import Scorer
-from serving.scoring.statement import Weighed, kinds_of, weigh
-
-CLOCK: Final = "clock"
+from serving.scoring.statement import CLOCK, Weighed, Whose, kinds_of, weigh
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,7 @@ class Difference:
     model : what the other version did, 0 where it is the same one
     rounding : what is left of all sums, below `statement.EXACT`
     same_columns : False where the versions measure other things; then `model` holds all that cannot be told apart
+    whose : whose scores the later version gives
     """
 
     before: Replayed
@@ -63,6 +61,7 @@ class Difference:
     model: float
     same_columns: bool
     ages: Changed
+    whose: Whose
 
     @property
     def total(self) -> float:
@@ -101,6 +100,7 @@ def difference(scorer_a: Scorer, receipt_a: Receipt, scorer_b: Scorer, receipt_b
         before, after, start.log_odds, end.log_odds,
         _moves(changes, (middle, end), (before.answer, after.answer), kinds_of(scorer_b)),
         older, model, same_columns, _facts(start, end, start.columns[0].owner)[0],
+        Whose.of(scorer_b.builder.definition),
     )  # fmt: skip
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from features.columns import Column
 from features.definition import Definition, Signal, Trait, Window
 from features.definition_rules import times
+from features.domains import domain_of
 from features.durations import DAY
 from features.phrases import Phrase
-from features.traits import domain_of, level_of
+from features.traits import level_of
 from features.windows import Floats
 from features.wording import Wording
 
@@ -61,7 +62,7 @@ class Pane:
     @property
     def length(self) -> float:
         """Microseconds, infinite for the window since the trial began."""
-        return np.inf if self.window.length is None else self.window.length
+        return self.window.width
 
     def facts(self, row: Floats) -> Facts:
         """Return what is known of this window."""

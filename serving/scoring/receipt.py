@@ -7,8 +7,9 @@ score from one receipt to another by `difference`.
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -17,8 +18,13 @@ import msgspec
 from features.definition import Trait
 from features.domains import domain_of
 from features.errors import InvalidInput
-from features.traits import level_of
-from serving.scoring.answers import Answer, Asked, Subject, answers_of
+from features.leads import Leads
+from features.logs import Logs
+from features.matrix import FeatureBuilder
+from features.traits import level_of, trait_number
+from features.windows import Ints
+from serving.scoring.answers import Answer, Asked, Subject, answers_of, subjects
+from serving.scoring.facts import PLAIN_DOMAIN
 from serving.scoring.scorer import Scorer
 
 WORDS: Final = ("reasons", "against", "missing", "playbook")
@@ -60,7 +66,8 @@ class Receipt:
     """All that made one answer, and what the answer looked like.
 
     It holds these personal data: the ids of lead and account, and of the lead's traits what the version reads of them. An
-    e-mail address is cut down to its domain, and a category that the version does not know is left out.
+    e-mail address is cut down to its domain with the @ before it; a category that the version does not know, a number that
+    is none and a flag that is none are left out.
     """
 
     id: str
@@ -88,23 +95,39 @@ def receipt_of(scorer: Scorer, subject: Subject, asked: Asked, answer: Answer) -
     return Receipt(answer.receipt_id, scorer.artifact.version, kept, asked, answer.probability, digest_of(answer))
 
 
-def receipts_of(scorer: Scorer, subjects: Sequence[Subject], asked: Asked, answers: Sequence[Answer]) -> list[Receipt]:
-    """Return the receipt of each answer, in their order."""
-    return [receipt_of(scorer, one, asked, answer) for one, answer in zip(subjects, answers, strict=True)]
+def answered(
+    scorer: Scorer, leads: Leads, logs: Logs, which: Ints, as_of: Ints, asked: Asked, keep: Keep | None
+) -> list[Answer]:
+    """Return the answer for each lead of `which` at its moment, once `keep` has kept its receipt."""
+    mine = subjects(scorer, leads, logs, which, as_of)
+    told = list(answers_of(scorer, mine, asked))
+    if keep is not None:
+        keep([receipt_of(scorer, one, asked, answer) for one, answer in zip(mine, told, strict=True)])
+    return told
 
 
 def traits_read(scorer: Scorer, traits: Mapping[str, object]) -> dict[str, object]:
-    """Return what a version reads of a lead's traits: no address, no word of its own, nothing that it does not know."""
-    known, levels = scorer.builder.definition.trait_of, scorer.builder.levels
-    return {name: _read(known[name], value, levels.get(name, ())) for name, value in traits.items() if name in known}
+    """Return what a version reads of a lead's traits: no address, no word of its own, nothing that it does not know.
+
+    None stands for all that it makes nothing of, whoever typed what into which field.
+    """
+    known = scorer.builder.definition.trait_of
+    return {name: _read(scorer.builder, known[name], value) for name, value in traits.items() if name in known}
 
 
-def _read(trait: Trait, value: object, levels: tuple[str, ...]) -> object:
+def _read(builder: FeatureBuilder, trait: Trait, value: object) -> object:
     if trait.type == "email_domain":
-        return domain_of(value)
-    if trait.type == "category" and level_of(value) not in levels:
+        # With the @, by which it is told from a name in the wrong field.
+        domain = domain_of(value) if "@" in str(value) else None
+        return f"@{domain}" if domain and PLAIN_DOMAIN.fullmatch(domain) else None
+    if trait.type == "category":
+        level = level_of(value)
+        return level if level in builder.levels.get(trait.name, ()) else None
+    # Backwards, because the columns of traits stand last.
+    column = next(column for column in reversed(builder.columns) if column.owner == trait.name)
+    if math.isnan(trait_number(column, trait, value)):
         return None
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 def digest_of(answer: Answer) -> Digest:

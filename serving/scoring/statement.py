@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
-from features.columns import Column
+from features.columns import Column, Scope
+from features.definition import Definition
 from features.windows import Floats
 from serving.scoring.answers import Answer
 from serving.scoring.artifact import sha256
@@ -20,6 +21,8 @@ from serving.scoring.scorer import Scorer
 
 EXACT: Final = 1e-9
 """How far base and contributions may be from the log-odds that they add up to."""
+CLOCK: Final[Scope] = "clock"
+"""The scope of the columns that only tell how old a lead is."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,18 @@ def weigh(scorer: Scorer, row: Floats) -> Weighed:
 
 
 @dataclass(frozen=True)
+class Whose:
+    """Whose scores a version gives, for saying what is typical and since when days count."""
+
+    lead: Literal["user", "account"]
+    has_trial: bool
+
+    @classmethod
+    def of(cls, definition: Definition) -> Whose:
+        return cls(definition.lead, definition.trial.length is not None)
+
+
+@dataclass(frozen=True)
 class Statement:
     """What made one score: the replayed answer, what each column added, and the decision with its evidence."""
 
@@ -82,6 +97,7 @@ class Statement:
     kinds: Mapping[str, str]
     decision: Cutoff | NoCutoff
     definition: str
+    whose: Whose
 
     @property
     def definition_sha256(self) -> str:
@@ -109,7 +125,7 @@ def statement(scorer: Scorer, receipt: Receipt) -> Statement:
     """Return all that made a score; raises as `replay` does."""
     return Statement(
         replay(scorer, receipt), weigh(scorer, receipt.subject.row), kinds_of(scorer), decision_on(scorer, receipt.subject.row),
-        scorer.artifact.definition_text,
+        scorer.artifact.definition_text, Whose.of(scorer.builder.definition),
     )  # fmt: skip
 
 
@@ -120,12 +136,14 @@ class Explanation:
     replayed: Replayed
     answer: Answer
     decision: Cutoff | NoCutoff
+    whose: Whose
 
 
 def explanation(scorer: Scorer, receipt: Receipt, reasons: int) -> Explanation:
     """Return what speaks for and against the lead of a receipt; raises as `replay` does."""
     decision = decision_on(scorer, receipt.subject.row)
-    return Explanation(replay(scorer, receipt), explained(scorer, receipt, reasons), decision)
+    answer = explained(scorer, receipt, reasons)
+    return Explanation(replay(scorer, receipt), answer, decision, Whose.of(scorer.builder.definition))
 
 
 def kinds_of(scorer: Scorer) -> dict[str, str]:
@@ -136,7 +154,7 @@ def kinds_of(scorer: Scorer) -> dict[str, str]:
 
 
 def _kind(column: Column) -> str:
-    return "time" if column.scope == "clock" else "fit"
+    return "time" if column.scope == CLOCK else "fit"
 
 
 def decision_on(scorer: Scorer, row: Floats) -> Cutoff | NoCutoff:

@@ -653,7 +653,8 @@ def test_a_playbook_that_could_not_be_said_is_refused(old: str, new: str, messag
 def test_a_playbook_that_nothing_leads_to_quotes_no_reason(asked: str) -> None:
     free = GOOD.replace("    playbook: call\n", "").replace("kinds: [team_growth, limit]", asked)
     with pytest.raises(
-        InvalidSetting, match="must not quote {reason} without `kinds`, got '{reason}'. Quote {mention} instead"
+        InvalidSetting,
+        match=re.escape("must not quote {reason} without `kinds`, got '{reason}'. Quote {mention} instead"),
     ):
         parse(free.replace("{product}: {mention}", "{reason}"))
 

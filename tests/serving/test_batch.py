@@ -20,7 +20,7 @@ from features.errors import InvalidInput
 from features.leads import NEVER, open_leads
 from features.sources import files
 from features.times import micros, moment_of
-from serving.batch import LEADS_OUT, read_for, score_open, warnings
+from serving.batch import LEADS_OUT, read_for, score_open, warnings, whom
 from serving.scoring.answers import HIGHEST, NEAR, Asked
 from serving.scoring.decision import Cutoff, NoCutoff
 from serving.scoring.scorer import Scorer
@@ -69,9 +69,7 @@ def test_leads_of_ages_that_nothing_is_promised_for_are_counted(scored: pl.DataF
     young = int((scored["trial_day"] < 3).sum())
     assert young > 0
     (said,) = warnings(scored, scorer)
-    assert said.startswith(
-        f"{young:,} of them are before day 3 or from day 14 on of their trial, of which nothing is promised"
-    )
+    assert said.startswith(f"{young:,} of them are before day 3 or from day 14 on, days of which nothing is promised")
     assert warnings(scored.filter(pl.col("trial_day") >= 3), scorer) == []
 
 
@@ -200,11 +198,26 @@ def test_the_default_moment_is_the_end_of_the_data(scorer: Scorer, history: Data
 @pytest.mark.parametrize("moment", [0, 4_000_000_000_000_000])
 def test_a_moment_at_which_no_trial_is_open_is_refused(scorer: Scorer, history: Dataset, moment: int) -> None:
     with pytest.raises(
-        InvalidInput, match=r"no trial is open at (1970|2096)-.*Name another moment with --as-of"
+        InvalidInput, match=r"no open trials to score at (1970|2096)-.*Name another moment with --as-of"
     ) as raised:
         score_open(scorer, history, moment)
     assert raised.value.field == "as_of"
     assert moment < NEVER
+
+
+@pytest.mark.parametrize(
+    ("lead", "length", "said"),
+    [
+        ("user", 14 * DAY, "open trials"), ("user", None, "users"), ("account", 14 * DAY, "open accounts"),
+        ("account", None, "open accounts"),
+    ],
+)  # fmt: skip
+def test_leads_are_called_what_the_definition_makes_of_them(
+    scorer: Scorer, lead: str, length: int | None, said: str
+) -> None:
+    definition = scorer.builder.definition
+    trial = definition.trial.model_copy(update={"length": length})
+    assert whom(definition.model_copy(update={"lead": lead, "trial": trial})) == said
 
 
 def test_without_reasons_the_scores_are_the_same_and_nothing_is_said(

@@ -340,5 +340,5 @@ def _at(data: Dataset, as_of: int) -> tuple[Any, Any]:
 def test_no_lead_is_open_in_a_file_after_its_trial_ended(odd_model: Scorer) -> None:
     events, trials = tables([FULL], LEAD)
     data = read_for(odd_model, events, trials)
-    with pytest.raises(InvalidInput, match=r"no trial is open at 2026-03-01"):
+    with pytest.raises(InvalidInput, match=r"no open trials to score at 2026-03-01"):
         score_open(odd_model, data, micros(AS_OF) + 40 * DAY)

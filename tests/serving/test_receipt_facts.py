@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from serving.receipt_facts import answer_facts, difference_facts, lead_facts, receipt_facts
+from serving.receipt_facts import difference_facts, lead_facts, receipt_facts
 from serving.receipt_search import Kept
+from serving.requests import result_body
 from serving.scoring.difference import difference
 from serving.scoring.scorer import Scorer
 from serving.scoring.statement import explanation, statement
@@ -37,7 +39,7 @@ def test_all_that_made_a_score_is_there(made: Scorer) -> None:
     assert facts["definition"] == made.artifact.definition_text
     assert facts["as_of"] == "2026-03-01T00:00:00Z"
     assert facts["decision"]["kind"] == "Cutoff"
-    assert facts["answer"]["reasons"] == answer_facts(answer)["reasons"]
+    assert facts["answer"]["reasons"] == msgspec.to_builtins(result_body(answer))["reasons"]
     assert facts["answer"]["probability"] == answer.probability
     values = [column["value"] for column in facts["columns"]]
     assert [np.nan if value is None else value for value in values] == pytest.approx(receipt.subject.row, nan_ok=True)
@@ -68,6 +70,6 @@ def test_the_parts_of_a_difference_add_up(made: Scorer) -> None:
 def test_a_lead_is_told_with_its_reasons_and_the_cutoff(made: Scorer) -> None:
     [(receipt, answer)] = answered(made, subjects_of(made, 1))
     facts = strict(lead_facts(explanation(made, receipt, 3)))
-    assert facts["answer"] == strict(answer_facts(answer))
+    assert facts["answer"] == strict(msgspec.to_builtins(result_body(answer)))
     assert facts["decision"]["probability"] == 0.4
     assert facts["replays"] is True

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.durations import DAY
 from serving.receipt_page import WIDEST, bar, difference_lines, lead_lines, printable, receipt_lines, verdict
 from serving.receipt_search import Kept
 from serving.scoring.answers import Answer
@@ -48,7 +49,7 @@ def test_the_head_says_whose_score_it_is_and_what_made_it(told: Statement, recei
     assert head.startswith(f"Receipt {receipt.id}\n")
     for text in (
         "u-0 of account a-0", "2026-03-01T00:00:00Z, day ", receipt.version, told.definition_sha256,
-        "20 reasons each way, for all leads", "company_size 12, source ads, email acme.io", "in kept/2026-03-01/1-1.jsonl",
+        "20 reasons each way, for all leads", "company_size 12, source ads, email @acme.io", "in kept/2026-03-01/1-1.jsonl",
     ):  # fmt: skip
         assert text in head
 
@@ -104,15 +105,15 @@ def test_the_cutoff_is_told_with_its_evidence(told: Statement) -> None:
 def test_a_lead_over_the_cutoff_that_is_no_pql_has_its_age_told(told: Statement) -> None:
     answer = replace(told.replayed.answer, is_pql=False, probability=0.5, trial_day=1.9)
     over = replace(told, replayed=replace(told.replayed, answer=answer))
-    assert "it is none, for nothing is promised at day 1.9 of a trial" in page(over)
+    assert "it is none, for nothing is promised at day 1.9 of the trial" in page(over)
     under = replace(over, replayed=replace(told.replayed, answer=replace(answer, probability=0.1)))
     assert "is a PQL: it is none\n" in page(under)
     lead = explanation_of(answer, told)
-    assert "50.0%: not a PQL (from 40.0% on, for nothing is promised at day 1.9 of a trial)" in lead_lines(lead)[1]
+    assert "50.0%: not a PQL (from 40.0% on, for nothing is promised at day 1.9 of the trial)" in lead_lines(lead)[1]
 
 
 def explanation_of(answer: Answer, told: Statement) -> Explanation:
-    return Explanation(told.replayed, replace(answer, track=None), told.decision)
+    return Explanation(told.replayed, replace(answer, track=None), told.decision, told.whose)
 
 
 def test_without_a_cutoff_the_reason_is_told(told: Statement) -> None:
@@ -122,6 +123,50 @@ def test_without_a_cutoff_the_reason_is_told(told: Statement) -> None:
 def test_a_sum_that_is_none_is_shouted(told: Statement) -> None:
     wrong = replace(told, weighed=replace(told.weighed, base=told.weighed.base + 0.5))
     assert "BASE AND CONTRIBUTIONS ARE NOT THE LOG-ODDS: -0.5 is left over" in page(wrong)
+
+
+# --- whose score it is ------------------------------------------------------------------------
+
+
+def pages_of(scorer: Scorer, ends_at: int | None = NOW + DAY) -> str:
+    """Return all that is told of two receipts of a scorer."""
+    one, other = (
+        receipt for receipt, _ in answered(scorer, [replace(one, ends_at=ends_at) for one in subjects_of(scorer, 2)])
+    )
+    lead, moved = lead_lines(explanation(scorer, one, 3)), difference_lines(difference(scorer, one, scorer, other))
+    return "\n".join([page(statement(scorer, one)), lead[0], *moved])
+
+
+def freemium(definition: str) -> str:
+    return definition.replace("trial: {length: 14d}", "trial: {length: null}")
+
+
+def test_a_trial_is_called_one(made: Scorer) -> None:
+    text = pages_of(made)
+    assert len(re.findall(r"day [\d.]+ of the trial", text)) == 2
+    assert "; the trial ends 2026-03-02T00:00:00Z" in text
+    assert "the trial's age" in text
+    assert "; no known end" in pages_of(made, None)
+
+
+@pytest.mark.parametrize("lead", ["user", "account"])
+def test_where_no_trial_ends_nobody_hears_of_one(
+    made_scorer: Callable[..., Scorer], rich_definition: str, rich_account_definition: str, lead: str
+) -> None:
+    text = {"user": rich_definition, "account": rich_account_definition}[lead]
+    told = pages_of(made_scorer(freemium(text), LEVELS), None)
+    assert len(re.findall(r"day [\d.]+ since signing up\n", told)) == 2
+    assert f"against a typical {lead} of the same age\n  a typical {lead} " in told
+    assert f"the {lead}'s age" in told
+    assert not re.search(r"of the trial\b|typical trial|trial's age|the trial ends|known end", told)
+
+
+def test_an_account_in_trial_is_compared_with_accounts(
+    made_scorer: Callable[..., Scorer], rich_account_definition: str
+) -> None:
+    text = pages_of(made_scorer(rich_account_definition, LEVELS))
+    assert "against a typical account of the same age" in text
+    assert re.search(r"day [\d.]+ of the trial; the trial ends", text)
 
 
 # --- verdicts ---------------------------------------------------------------------------------

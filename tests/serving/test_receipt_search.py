@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from features.durations import DAY
@@ -174,6 +176,64 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
     assert path is not None
     path.write_bytes(path.read_bytes()[:-20])
     assert refused(tmp_path, "aaaaaa1").startswith(f"{path}: cannot be read")
+
+
+def test_a_table_with_damaged_traits_is_named(tmp_path: Path) -> None:
+    for traits in ("", "{", "7", '{"size": {}}', '{"size": {"float": "many"}}', '{"size": {"float": []}}'):
+        table = table_of([receipt("aaaaaa1")], NOW).with_columns(traits=pl.lit(traits))
+        path = write_table(tmp_path, table)
+        assert path is not None
+        assert refused(tmp_path, "aaaaaa1").startswith(f"{path}: cannot be read (")
+        path.unlink()
+
+
+@pytest.mark.parametrize("column", ["row", "traits", "as_of", "id"])
+def test_a_table_without_a_column_is_named(tmp_path: Path, column: str) -> None:
+    path = write_table(tmp_path, table_of([receipt("aaaaaa1")], NOW).drop(column))
+    assert refused(tmp_path, "aaaaaa1").startswith(f"{path}: cannot be read (")
+
+
+@pytest.mark.parametrize("traits", [b'{"a":{}}', b'{"a":{"float":"many"}}', b'{"a":{"float":[]}}', b"7"])
+def test_a_line_with_damaged_traits_is_passed_over(tmp_path: Path, traits: bytes) -> None:
+    Receipts(tmp_path, lambda: NOW).keep([receipt("aaaaaa1"), receipt("aaaaaa2")])
+    path = the_file(tmp_path, ".jsonl")
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(re.sub(rb'"traits":\{.*?\},"row"', b'"traits":' + traits + b',"row"', first) + second)
+    assert traits in path.read_bytes()
+    assert "there is no receipt" in refused(tmp_path, "aaaaaa1")
+    assert find(tmp_path, "aaaaaa2").receipt.id.startswith("aaaaaa2")
+
+
+@pytest.mark.parametrize("name", ["1-1.jsonl", "1-1-0.parquet"])
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    Receipts(tmp_path, lambda: NOW).keep([receipt("aaaaaa1")])
+    path = the_file(tmp_path, ".jsonl").parent / name
+    path.mkdir()
+    (path / "within").write_bytes(b"no table")
+    assert refused(tmp_path, "aaaaaa1").startswith(f"{path}: cannot be read (")
+
+
+@pytest.mark.parametrize("error", [OSError(), ValueError(), OSError(5, "Input/output error")])
+def test_a_file_on_a_failing_disk_is_named_whatever_the_error_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    Receipts(tmp_path, lambda: NOW).keep([receipt("aaaaaa1")])
+
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(mmap, "mmap", failing)
+    why = str(error) or type(error).__name__
+    assert refused(tmp_path, "aaaaaa1").startswith(f"{the_file(tmp_path, '.jsonl')}: cannot be read ({why}).")
+
+
+@pytest.mark.parametrize("name", ["1-1.jsonl", "1-1-0.parquet"])
+def test_a_file_that_was_pruned_meanwhile_holds_nothing(tmp_path: Path, name: str) -> None:
+    Receipts(tmp_path, lambda: NOW).keep([receipt("aaaaaa1")])
+    # A link to nothing is listed and cannot be opened, like a file that goes between the two.
+    (the_file(tmp_path, ".jsonl").parent / name).symlink_to(tmp_path / "gone")
+    assert find(tmp_path, "aaaaaa1").receipt.id.startswith("aaaaaa1")
+    assert "there is no receipt" in refused(tmp_path, "aaaaaa2")
 
 
 # --- forgetting -------------------------------------------------------------------------------
