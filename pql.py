@@ -226,6 +226,7 @@ def score(
 def serve(port: int, host: str, model: str, receipts: str) -> None:
     """Answer POST /score over HTTP."""
     from serving.launch import launch
+    from serving.receipts import folder_named, usable
     from serving.scoring.scorer import Scorer
 
     with model_folder(model) as folder:
@@ -233,7 +234,8 @@ def serve(port: int, host: str, model: str, receipts: str) -> None:
         click.echo(
             f"Serving version {version} of {model} on http://{host}:{port} (POST /score, GET /model, /readyz)", err=True
         )
-        code = launch(folder, host, port, receipts)
+        kept = folder_named(receipts, {})
+        code = launch(folder, host, port, receipts if kept is None else str(usable(kept)))
     sys.exit(code)
 
 

@@ -71,6 +71,8 @@ def _signal_problems(definition: Definition, signal: Signal) -> Iterator[str]:
 
 def _privacy_problems(signal: Signal) -> Iterator[str]:
     where, known = f"signals.{signal.name}", facts_of(signal)
+    if signal.missing and set("{}") & set(signal.missing):
+        yield f"{where}.missing: must quote no facts, because nothing has happened then, got {signal.missing!r}."
     for name in signal.private:
         if name not in known - {"window", "last"}:
             guess = suggestion(name, known)

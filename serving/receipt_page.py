@@ -238,13 +238,20 @@ def lead_lines(told: Explanation) -> list[str]:
 # --- text -------------------------------------------------------------------------------------
 
 
+SPACES: Final = "\u00a0\u202f"
+"""What stands between a number and its sign in French, German and Spanish."""
+
+
 def printable(text: str) -> str:
     r"""Return a text of somebody else's with all that could steer a terminal spelled out.
 
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(
+        letter if letter.isprintable() or letter in SPACES else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -170,10 +170,11 @@ def _started(lead: LeadIn, definition: Definition, spot: str) -> int:
 
 
 def _ends(lead: LeadIn, started_at: int, definition: Definition, spot: str) -> int:
-    """Return when the trial ends: as the lead says, or else as the definition does."""
+    """Return when the trial ends: as the lead says, or else as the definition does; an account's is open while any user's is."""
     if lead.ends_at is not None:
         return parse_instant(lead.ends_at, f"{spot}.ends_at", definition.timezone)
-    return NEVER if definition.trial.length is None else started_at + definition.trial.length
+    length = definition.trial.length if definition.lead == "user" else None
+    return NEVER if length is None else started_at + length
 
 
 def _instant(text: str, field: str, definition: Definition) -> int:

@@ -55,6 +55,7 @@ def usual(
     return Reference(
         quantiles, tuple(float(age / DAY) for age in kept), np.array(typical),
         _converters(builder, [rows[group[converted[group] == 1]] for group in groups]), spreads,
+        until=float(kept[-1] / DAY) + 1,
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+import msgspec
 import numpy as np
 
 from features.durations import DAY
@@ -25,6 +26,8 @@ EXPLAINED_AT_ONCE: Final = 10_000
 """Rows whose contributions are held in memory together."""
 NEAR: Final = 0.8
 """From this part of the cutoff on, a lead is near it: it may be over it tomorrow."""
+NAMED_BY_INPUT, NAMED_BY_ANSWER = 12, 8
+"""Letters of an answer's name that tell what it was made of, and what it says."""
 HIGHEST: Final = 90.0
 """The percentile from which on leads are likely where there is no cutoff."""
 
@@ -121,7 +124,10 @@ def _wanted(scorer: Scorer, scored: Scored, asked: Asked) -> Flags:
 def _answer(
     scorer: Scorer, explainer: Explainer, subject: Subject, scored: Scored, i: int, relative: Floats | None, most: int
 ) -> Answer:
-    track: Track | None = "now" if scored.is_pql[i] else "nurture" if scored.is_nurture[i] else None
+    # What is promised is promised of trials that run.
+    runs = subject.ends_at is None or subject.as_of < subject.ends_at
+    is_pql = bool(scored.is_pql[i]) and runs
+    track: Track | None = "now" if is_pql else "nurture" if scored.is_nurture[i] and runs else None
     reasons: list[Reason] = []
     against: list[Reason] = []
     missing: list[Missing] = []
@@ -134,13 +140,13 @@ def _answer(
         left = None if subject.ends_at is None else (subject.ends_at - subject.as_of) / DAY
         leading = [one for one in reasons[:LEADING] if explainer.reference.shows(one.signal)] or reasons[:LEADING]
         playbook = advise(scorer.builder.definition, leading, Circumstances(track, left), explainer.wording)
-    return Answer(
+    answer = Answer(
         lead_id=subject.lead_id,
         account_id=subject.account_id,
         as_of=subject.as_of,
         trial_day=round(float(subject.row[0]), 3),
         probability=float(scored.probabilities[i]),
-        is_pql=bool(scored.is_pql[i]),
+        is_pql=is_pql,
         track=track,
         within=dict(zip(scorer.artifact.course.names, scored.within[i].tolist(), strict=True)),
         percentile=round(float(scored.percentiles[i]), 1),
@@ -150,11 +156,18 @@ def _answer(
         playbook=playbook,
         receipt_id=receipt_id(scorer.version, subject),
     )
+    return named(answer)
 
 
 def receipt_id(version: str, subject: Subject) -> str:
-    """Return a name for what made one score: equal model, lead, moment and feature values, equal name."""
+    """Return the beginning of an answer's name: equal model, lead, moment and feature values, equal beginning."""
     # NaN has many bit patterns; adding zero to a copy leaves values alone and -0.0 becomes 0.0.
     plain = np.where(np.isnan(subject.row), np.nan, subject.row + 0.0)
     head = f"{version}:{subject.lead_id}:{subject.as_of}:".encode(errors="surrogatepass")
-    return hashlib.sha256(head + plain.tobytes()).hexdigest()[:20]
+    return hashlib.sha256(head + plain.tobytes()).hexdigest()[:NAMED_BY_INPUT]
+
+
+def named(answer: Answer) -> Answer:
+    """Return an answer with its whole name: what else makes it another answer, such as the reasons asked for, is in the rest."""
+    content = hashlib.sha256(msgspec.json.encode(answer)).hexdigest()[:NAMED_BY_ANSWER]
+    return replace(answer, receipt_id=answer.receipt_id + content)

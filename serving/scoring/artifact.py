@@ -135,6 +135,7 @@ def _reference_facts(reference: Reference) -> dict[str, Any]:
         "quantiles": reference.quantiles.tolist(), "ages": list(reference.ages), "typical": reference.typical.tolist(),
         "converters": {name: list(shares) for name, shares in reference.converters.items()},
         "usual": {name: {"values": one.values, "up_to": one.up_to} for name, one in reference.usual.items()},
+        "until": reference.until if np.isfinite(reference.until) else None,
         "proven": None if reference.proven is None else sorted(reference.proven),
     }  # fmt: skip
 
@@ -227,7 +228,8 @@ def _reference(facts: Mapping[str, Any], n_columns: int) -> Reference:
     }
     typical = np.array(facts["typical"], np.float64).reshape(len(ages), n_columns)
     proven = None if facts["proven"] is None else frozenset(facts["proven"])
-    return Reference(np.array(facts["quantiles"]), ages, typical, converters, usual, proven)
+    until = np.inf if facts["until"] is None else float(facts["until"])
+    return Reference(np.array(facts["quantiles"]), ages, typical, converters, usual, proven, until)
 
 
 def _scorecard(facts: Mapping[str, Any]) -> Scorecard:

@@ -50,7 +50,7 @@ class Comparisons:
 
     def more_than(self, place: int | None, row: Floats) -> Facts:
         """Return the facts of a comparison with trials that have less, none where it is nothing out of the ordinary."""
-        if place is None:
+        if place is None or not self.reference.covers(float(row[0])):
             return {}
         found = self.reference.share_below(self.columns[place].name, float(row[0]), float(row[place]))
         if found is None or found.share < NOTABLE:
@@ -59,7 +59,7 @@ class Comparisons:
 
     def fewer_than(self, place: int | None, row: Floats) -> Facts:
         """Return the facts of a comparison with trials that have more, none where most do not."""
-        if place is None:
+        if place is None or not self.reference.covers(float(row[0])):
             return {}
         found = self.reference.share_above(self.columns[place].name, float(row[0]), float(row[place]))
         if found is None or found.share < AT_LEAST_HALF:

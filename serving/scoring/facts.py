@@ -5,6 +5,7 @@ A number in a sentence is a number of the row; nothing is rounded or made up her
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from features.definition import Definition, Signal, Trait, Window
 from features.definition_rules import times
 from features.domains import domain_of
 from features.durations import DAY
+from features.matrix import FeatureBuilder
 from features.phrases import Phrase
-from features.traits import level_of
+from features.traits import level_of, trait_number
 from features.windows import Floats
 from features.wording import Wording
 
@@ -174,3 +176,27 @@ def trait_fact(trait: Trait, value: object, columns: Floats, levels: Sequence[st
     # Without an @ it may be a name that was typed into the wrong field.
     domain = domain_of(value) if "@" in str(value) else None
     return domain if domain and PLAIN_DOMAIN.fullmatch(domain) else None
+
+
+def traits_read(builder: FeatureBuilder, traits: Mapping[str, object]) -> dict[str, object]:
+    """Return what a version reads of a lead's traits: no address, no word of its own, nothing that it does not know.
+
+    None stands for all that it makes nothing of, whoever typed what into which field.
+    """
+    known = builder.definition.trait_of
+    return {name: _read(builder, known[name], value) for name, value in traits.items() if name in known}
+
+
+def _read(builder: FeatureBuilder, trait: Trait, value: object) -> object:
+    if trait.type == "email_domain":
+        # With the @, by which it is told from a name in the wrong field.
+        domain = domain_of(value) if "@" in str(value) else None
+        return f"@{domain}" if domain and PLAIN_DOMAIN.fullmatch(domain) else None
+    if trait.type == "category":
+        level = level_of(value)
+        return level if level in builder.levels.get(trait.name, ()) else None
+    # Backwards, because the columns of traits stand last.
+    column = next(column for column in reversed(builder.columns) if column.owner == trait.name)
+    if math.isnan(trait_number(column, trait, value)):
+        return None
+    return value if isinstance(value, str | int | float) else str(value)

@@ -202,7 +202,8 @@ class Explainer:
     def _too_little(self, signal: Signal, total: float, row: Floats) -> Reason | None:
         """Return the reason that something good was never done, or less than by most trials of the same age."""
         pane = max(self._panes[signal.name], key=lambda one: one.length, default=None)
-        if pane is None:
+        if pane is None or float(row[0]) < self.reference.ages[0]:
+            # Nobody has to have done anything in the first hours.
             return None
         if signal.missing and self._never_did(signal, row):
             facts: Facts = {"window": pane.words} | ({} if "count" in signal.private else {"count": 0})
@@ -268,6 +269,8 @@ class Explainer:
         for signal in self.builder.definition.signals:
             known = self.reference.share_of_converters(signal.name, float(row[0]))
             if not signal.missing or not signal.speakable or known is None or known.share < COMMON_AMONG_CONVERTERS:
+                continue
+            if not self.reference.covers(float(row[0])):
                 continue
             if self._never_did(signal, row):
                 tenths = min(9, whole_percent(100 * known.share) // 10)

@@ -7,30 +7,25 @@ score from one receipt to another by `difference`.
 from __future__ import annotations
 
 import hashlib
-import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Final
 
 import msgspec
 
-from features.definition import Trait
-from features.domains import domain_of
 from features.errors import InvalidInput
 from features.leads import Leads
 from features.logs import Logs
-from features.matrix import FeatureBuilder
-from features.traits import level_of, trait_number
 from features.windows import Ints
-from serving.scoring.answers import Answer, Asked, Subject, answers_of, subjects
-from serving.scoring.facts import PLAIN_DOMAIN
+from serving.scoring.answers import NAMED_BY_INPUT, Answer, Asked, Subject, answers_of, subjects
+from serving.scoring.facts import traits_read
 from serving.scoring.scorer import Scorer
 
 WORDS: Final = ("reasons", "against", "missing", "playbook")
 """The fields of an answer that are said; all others are its figures."""
 PARTS: Final = ("figures", *WORDS)
-_FIGURES: Final = tuple(field.name for field in fields(Answer) if field.name not in WORDS)
+_FIGURES: Final = tuple(field.name for field in fields(Answer) if field.name not in (*WORDS, "receipt_id"))
 _JSON: Final = msgspec.json.Encoder(order="deterministic")
 
 
@@ -89,7 +84,7 @@ def receipt_of(scorer: Scorer, subject: Subject, asked: Asked, answer: Answer) -
         subject.account_id,
         subject.as_of,
         subject.ends_at,
-        traits_read(scorer, subject.traits),
+        traits_read(scorer.builder, subject.traits),
         subject.row,
     )
     return Receipt(answer.receipt_id, scorer.artifact.version, kept, asked, answer.probability, digest_of(answer))
@@ -104,30 +99,6 @@ def answered(
     if keep is not None:
         keep([receipt_of(scorer, one, asked, answer) for one, answer in zip(mine, told, strict=True)])
     return told
-
-
-def traits_read(scorer: Scorer, traits: Mapping[str, object]) -> dict[str, object]:
-    """Return what a version reads of a lead's traits: no address, no word of its own, nothing that it does not know.
-
-    None stands for all that it makes nothing of, whoever typed what into which field.
-    """
-    known = scorer.builder.definition.trait_of
-    return {name: _read(scorer.builder, known[name], value) for name, value in traits.items() if name in known}
-
-
-def _read(builder: FeatureBuilder, trait: Trait, value: object) -> object:
-    if trait.type == "email_domain":
-        # With the @, by which it is told from a name in the wrong field.
-        domain = domain_of(value) if "@" in str(value) else None
-        return f"@{domain}" if domain and PLAIN_DOMAIN.fullmatch(domain) else None
-    if trait.type == "category":
-        level = level_of(value)
-        return level if level in builder.levels.get(trait.name, ()) else None
-    # Backwards, because the columns of traits stand last.
-    column = next(column for column in reversed(builder.columns) if column.owner == trait.name)
-    if math.isnan(trait_number(column, trait, value)):
-        return None
-    return value if isinstance(value, str | int | float) else str(value)
 
 
 def digest_of(answer: Answer) -> Digest:
@@ -155,7 +126,7 @@ class Replayed:
     @property
     def same_input(self) -> bool:
         """Whether model, lead, moment and feature values are those that the receipt's name was made of."""
-        return self.answer.receipt_id == self.receipt.id
+        return self.answer.receipt_id[:NAMED_BY_INPUT] == self.receipt.id[:NAMED_BY_INPUT]
 
     @property
     def same(self) -> bool:

@@ -58,6 +58,7 @@ class Reference:
     converters : for each signal, the share of converters that had done it by each of these ages, in [0, 1]
     usual : for some columns, by name, how their values are spread
     proven : the signals and traits that older leads show to matter by themselves, None where all count as proven
+    until : days since the trial's start from which on nothing is known of others
     """
 
     quantiles: Floats
@@ -66,6 +67,7 @@ class Reference:
     converters: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     usual: Mapping[str, Usual] = field(default_factory=dict)
     proven: frozenset[str] | None = None
+    until: float = float("inf")
 
     @classmethod
     def of_scores(cls, quantiles: Floats, n_columns: int) -> Reference:
@@ -81,6 +83,10 @@ class Reference:
         below = np.searchsorted(self.quantiles, probabilities, side="left")
         share: Floats = 100.0 * below / len(self.quantiles)
         return share
+
+    def covers(self, age: float) -> bool:
+        """Whether a lead of this age can be compared with others in words."""
+        return self.ages[0] <= age < self.until
 
     def place(self, age: float) -> int:
         """Return the place of the last reference age not after this one, -1 where all are."""

@@ -171,7 +171,7 @@ def test_who_is_explained_is_told_the_same_whoever_else_is(
     everybody = score_open(scorer, history, moments[3], Asked())
     said = pl.col("lead_id").is_in(list(explained(scored)))
     assert_frame_equal(scored.filter(said), everybody.filter(said), check_exact=True)
-    told = ["reasons", "against", "missing", "playbook"]
+    told = ["reasons", "against", "missing", "playbook", "receipt_id"]
     assert_frame_equal(scored.drop(told), everybody.drop(told), check_exact=True)
 
 
@@ -224,7 +224,7 @@ def test_without_reasons_the_scores_are_the_same_and_nothing_is_said(
     scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int]
 ) -> None:
     silent = score_open(scorer, history, moments[3], Asked(reasons=0))
-    kept = [name for name in PROMISED if name not in ("reasons", "against", "missing", "playbook")]
+    kept = [name for name in PROMISED if name not in ("reasons", "against", "missing", "playbook", "receipt_id")]
     assert_frame_equal(silent.select(kept), scored.select(kept))
     assert silent.schema == scored.schema
     assert [silent[name].list.len().sum() for name in ("reasons", "against", "missing")] == [0, 0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,20 @@ def test_what_nobody_counted_is_not_compared(place: int | None) -> None:
     assert ENGLISH.more_than(place, row) == ENGLISH.fewer_than(place, row) == {}
 
 
-def test_before_the_first_age_only_more_than_those_of_that_age_is_said() -> None:
-    assert ENGLISH.more_than(*at(9.0, age=2.9)) == ENGLISH.more_than(*at(9.0, age=3.0)) != {}
-    assert ENGLISH.fewer_than(*at(0.0, age=2.9)) == {}
+def test_before_the_first_age_nothing_is_compared_in_words() -> None:
+    assert ENGLISH.more_than(*at(9.0, age=3.0)) != {}
+    assert ENGLISH.more_than(*at(9.0, age=2.9)) == ENGLISH.fewer_than(*at(0.0, age=2.9)) == {}
     assert not ENGLISH.agrees(*at(0.0, age=2.9), 1)
     assert not ENGLISH.agrees(*at(9.0, age=2.9), -1)
     # A fact about the lead, which has nothing to do with its age, is compared with those of the first one.
     assert ENGLISH.agrees(*at(0.0, age=2.9), -1)
+
+
+def test_from_the_day_on_from_which_nothing_is_known_nothing_is_compared_in_words() -> None:
+    until = replace(ENGLISH, reference=replace(ENGLISH.reference, until=5.0))
+    assert until.more_than(*at(9.0, age=4.9)) != {}
+    assert until.more_than(*at(9.0, age=5.0)) == until.fewer_than(*at(0.0, age=5.0)) == {}
+    assert until.agrees(*at(9.0, age=400.0), 1)
 
 
 @pytest.mark.parametrize(
