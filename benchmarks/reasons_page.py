@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from benchmarks.results import put
 from benchmarks.truth_page import Bar
 from features.windows import Floats
 
@@ -93,17 +90,3 @@ def number_bar(what: str, least: float, measured: float) -> Bar:
 def cells(one: Agreed) -> tuple[str, str, str]:
     """Return the cells of a table's row."""
     return f"{one.overlap:.3f}", f"{one.first:.1%}", f"{one.null:.1%}"
-
-
-def write(page: Path, part: str, order: Sequence[str]) -> None:
-    """Write one `###` of the section in place of the one of its title; the others stay as they are.
-
-    Parameters
-    ----------
-    order : the titles, in the order in which they stand
-    """
-    old = page.read_text(encoding="utf-8") if page.exists() else ""
-    section = re.search(rf"(?ms)^{HEADING}$.*?(?=^## |\Z)", old)
-    parts = [*(re.split(r"(?m)^(?=### )", section.group())[1:] if section else []), part]
-    texts = {text.splitlines()[0].removeprefix("### "): text.strip() for text in parts}
-    put(page, "\n\n".join([HEADING, INTRODUCTION, *(texts[title] for title in order if title in texts)]))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from benchmarks import truth_calibration, truth_demo, truth_noise, truth_promise, truth_slow, truth_small
-from benchmarks.truth_page import Part, text_of, write
+from benchmarks.truth_page import Parts, introduction, measure
 
-PARTS: Final[Mapping[str, tuple[str, Callable[[], Part]]]] = {
+PARTS: Final[Parts] = {
     "calibration": (truth_calibration.TITLE, truth_calibration.calibration),
     "promise": (truth_promise.TITLE, truth_promise.promise),
     "slow": (truth_slow.TITLE, truth_slow.slow_burners),
@@ -23,18 +19,7 @@ PARTS: Final[Mapping[str, tuple[str, Callable[[], Part]]]] = {
 
 def main() -> None:
     """Measure the parts asked for and write them into their section."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("page", type=Path)
-    words.add_argument("--only", choices=PARTS, action="append", help="measure this part, keep the others")
-    asked = words.parse_args()
-    order = [title for title, _ in PARTS.values()]
-    for name in asked.only or PARTS:
-        print(f"{name} ...", flush=True)
-        begun = time.process_time()
-        part = PARTS[name][1]()
-        text = text_of(part, time.process_time() - begun)
-        write(asked.page, [text], order)
-        print(text, flush=True)
+    measure(str(__doc__), PARTS, introduction())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What a part of the benchmark of truth came to, and its place in the section of docs/results.md."""
+"""What a part of a benchmark came to, and its place in a section of docs/results.md."""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -51,20 +53,41 @@ def text_of(part: Part, seconds: float) -> str:
     return "\n\n".join(block.strip() for block in blocks if block.strip())
 
 
-def write(page: Path, parts: Sequence[str], order: Sequence[str]) -> None:
-    """Write the section with these parts in place of those of their titles; other parts that it has stay as they are.
+Parts = Mapping[str, tuple[str, Callable[[], Part]]]
+"""The parts of a section by the names that `--only` knows: their titles, in the order in which they stand, and their measuring."""
+
+
+def measure(description: str, parts: Parts, head: str) -> None:
+    """Measure the parts that the command line asks for and write each into its section, which begins with `head`."""
+    words = argparse.ArgumentParser(description=description)
+    words.add_argument("page", type=Path)
+    words.add_argument("--only", choices=parts, action="append", help="measure this part, keep the others")
+    asked = words.parse_args()
+    order = [title for title, _ in parts.values()]
+    for name in asked.only or parts:
+        print(f"{name} ...", flush=True)
+        begun = time.process_time()
+        part = parts[name][1]()
+        text = text_of(part, time.process_time() - begun)
+        write(asked.page, [text], order, head)
+        print(text, flush=True)
+
+
+def write(page: Path, parts: Sequence[str], order: Sequence[str], head: str) -> None:
+    """Write a section with these parts in place of those of their titles; other parts that it has stay as they are.
 
     Parameters
     ----------
     order : the titles, in the order in which they stand
+    head : how the section begins; its first line is the heading
     """
-    texts = {**_on(page), **{_title(part): part for part in parts}}
-    put(page, "\n\n".join([_introduction(), *(texts[title] for title in order if title in texts)]))
+    texts = {**_on(page, head.splitlines()[0]), **{_title(part): part for part in parts}}
+    put(page, "\n\n".join([head, *(texts[title] for title in order if title in texts)]))
 
 
-def _on(page: Path) -> dict[str, str]:
+def _on(page: Path, heading: str) -> dict[str, str]:
     old = page.read_text(encoding="utf-8") if page.exists() else ""
-    section = re.search(rf"(?ms)^{HEADING}$.*?(?=^## |\Z)", old)
+    section = re.search(rf"(?ms)^{heading}$.*?(?=^## |\Z)", old)
     parts = re.split(r"(?m)^(?=### )", section.group())[1:] if section else []
     return {_title(part): part.strip() for part in parts}
 
@@ -73,7 +96,8 @@ def _title(part: str) -> str:
     return part.splitlines()[0].removeprefix("### ")
 
 
-def _introduction() -> str:
+def introduction() -> str:
+    """Return how the section on truth begins."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("lightgbm", "scikit-learn", "numpy"))
     return f"""{HEADING}
 

@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks import reasons_demo, reasons_rows
 from benchmarks.reasons_ceiling import Line, terms
-from benchmarks.reasons_page import Agreed, agreed, truth_bars, write
+from benchmarks.reasons_page import HEADING, INTRODUCTION, Agreed, agreed, truth_bars
 from benchmarks.results import HEAD, put
+from benchmarks.truth_page import write
 from benchmarks.truth_rows import draw
 from features import roster
 from features.dataset import dataset
@@ -168,7 +169,7 @@ def test_a_part_of_the_reasons_is_written_beside_the_other(tmp_path: Path) -> No
     page = tmp_path / "results.md"
     put(page, "## Cost of reasons\n\nlittle\n")
     for part in ("### Two\n\nsecond", "### One\n\nfirst", "### Two\n\nthird"):
-        write(page, part, ["One", "Two"])
+        write(page, [part], ["One", "Two"], f"{HEADING}\n\n{INTRODUCTION}")
     text = page.read_text(encoding="utf-8")
     assert text.endswith("### One\n\nfirst\n\n### Two\n\nthird\n")
     assert text.count("## Cost of reasons\n\nlittle") == text.count("\n## Reasons\n") == 1

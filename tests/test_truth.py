@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from benchmarks import truth_noise
 from benchmarks.truth_drift import WAYS, measured
-from benchmarks.truth_page import HEADING, Bar, Part, text_of, write
+from benchmarks.truth_page import HEADING, Bar, Part, introduction, text_of, write
 from benchmarks.truth_promise import ONCE, REPEATED, Row, rows_of
 from benchmarks.truth_promise_worlds import Looks, Population, drifting, table_of
 from benchmarks.truth_rows import BASES, divergence, draw
@@ -155,9 +155,9 @@ def test_a_part_says_which_bars_it_missed() -> None:
 def test_a_part_measured_anew_takes_the_place_of_the_old_one_and_leaves_the_others(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     page.write_text("# Results\n\nMade.\n\n## Before\n\nstays\n", encoding="utf-8")
-    write(page, ["### B\n\nthe first try"], ["A", "B"])
-    write(page, ["### A\n\nfirst"], ["A", "B"])
-    write(page, ["### B\n\nnew"], ["A", "B"])
+    write(page, ["### B\n\nthe first try"], ["A", "B"], introduction())
+    write(page, ["### A\n\nfirst"], ["A", "B"], introduction())
+    write(page, ["### B\n\nnew"], ["A", "B"], introduction())
     text = page.read_text(encoding="utf-8")
     assert text.index("stays") < text.index(HEADING) < text.index("### A") < text.index("### B\n\nnew")
     assert "the first try" not in text
