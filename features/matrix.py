@@ -30,6 +30,14 @@ class FeatureBuilder:
         return columns(self.definition, self.levels)
 
     @cached_property
+    def places_of(self) -> dict[str, list[int]]:
+        """Where the columns of each signal and trait, and of the clock, stand: side by side, in the order of the columns."""
+        places: dict[str, list[int]] = {}
+        for place, column in enumerate(self.columns):
+            places.setdefault(column.owner, []).append(place)
+        return places
+
+    @cached_property
     def vocabulary(self) -> Vocabulary:
         return vocabulary(self.definition)
 

@@ -46,11 +46,7 @@ def compare_clocks(data: Dataset, builder: FeatureBuilder, table: Snapshots, row
         return None
     other = data.rows(builder, table.lead, table.as_of, "timestamp" if clock == "received_at" else "received_at")
     differs = (rows != other) & ~(np.isnan(rows) & np.isnan(other))
-    owners = dict.fromkeys(column.owner for column in builder.columns)
-    shares = {
-        owner: float(differs[:, [i for i, c in enumerate(builder.columns) if c.owner == owner]].any(axis=1).mean())
-        for owner in owners
-    }
+    shares = {owner: float(differs[:, places].any(axis=1).mean()) for owner, places in builder.places_of.items()}
     ranked = sorted(((owner, share) for owner, share in shares.items() if share), key=lambda pair: (-pair[1], pair[0]))
     late = tuple((words, survey.late[words] / survey.with_arrival) for words, _ in DELAYS)
     return Clocks(clock, survey.with_arrival, late, float(differs.any(axis=1).mean()), tuple(ranked))

@@ -125,7 +125,7 @@ def _by_columns(
     for signal in data.definition.signals:
         if signal.name in done or told_by_trials(signal):
             continue
-        places = [place for place, column in enumerate(builder.columns) if column.owner == signal.name]
+        places = builder.places_of[signal.name]
         if verdict := judge_columns(values, places, builder.columns, won, half):
             verdicts[signal.name] = verdict
     return verdicts

@@ -86,10 +86,8 @@ def _converters(builder: FeatureBuilder, groups: list[Floats]) -> dict[str, tupl
     """Return the share of those who then converted that had done each signal; 0 where they are too few to say."""
     shares = {}
     for signal in builder.definition.signals:
-        counted = [
-            place for place, column in enumerate(builder.columns)
-            if column.owner == signal.name and column.measure and column.measure.how == "count"
-        ]  # fmt: skip
+        mine = ((place, builder.columns[place].measure) for place in builder.places_of[signal.name])
+        counted = [place for place, measure in mine if measure and measure.how == "count"]
         if counted:
             shares[signal.name] = tuple(
                 float(rows[:, counted].any(axis=1).mean()) if len(rows) >= FEWEST_CONVERTERS else 0.0 for rows in groups

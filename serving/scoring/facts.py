@@ -195,8 +195,7 @@ def _read(builder: FeatureBuilder, trait: Trait, value: object) -> object:
     if trait.type == "category":
         level = level_of(value)
         return level if level in builder.levels.get(trait.name, ()) else None
-    # Backwards, because the columns of traits stand last.
-    column = next(column for column in reversed(builder.columns) if column.owner == trait.name)
+    column = builder.columns[builder.places_of[trait.name][0]]
     if math.isnan(trait_number(column, trait, value)):
         return None
     return value if isinstance(value, str | int | float) else str(value)

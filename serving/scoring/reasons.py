@@ -92,18 +92,13 @@ class Explainer:
         return Comparisons(self.builder.columns, self.reference, self.wording, whom)
 
     @cached_property
-    def _places_of(self) -> dict[str, list[int]]:
-        owners = [column.owner for column in self.builder.columns]
-        return {name: [place for place, owner in enumerate(owners) if owner == name] for name in self.owners}
-
-    @cached_property
     def owners(self) -> tuple[str, ...]:
         """Signals, traits and the clock, in the order of the columns, which stand side by side."""
-        return tuple(dict.fromkeys(column.owner for column in self.builder.columns))
+        return tuple(self.builder.places_of)
 
     @cached_property
     def _starts(self) -> Ints:
-        return np.array([self._places_of[owner][0] for owner in self.owners], np.int64)
+        return np.array([self.builder.places_of[owner][0] for owner in self.owners], np.int64)
 
     @cached_property
     def _unproven(self) -> NDArray[np.bool_]:
@@ -223,7 +218,7 @@ class Explainer:
 
     def _fit(self, trait: Trait, total: float, row: Floats, value: object, way: int) -> Reason | None:
         """Return the reason that a trait is, None where it would speak the other way than the trait's direction."""
-        places = self._places_of[trait.name]
+        places = self.builder.places_of[trait.name]
         quoted = trait_fact(trait, value, row[places], self.builder.levels.get(trait.name, ()))
         if quoted is None:
             return None
@@ -239,7 +234,7 @@ class Explainer:
         return self._told(trait.name, "fit", phrase, total, facts, {})
 
     def _number(self, trait: Trait, total: float, row: Floats, facts: Facts, way: int) -> Reason | None:
-        place = self._places_of[trait.name][0]
+        place = self.builder.places_of[trait.name][0]
         up = way * (trait.sign or way)
         if trait.sign and not self._compared.agrees(place, row, up):
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -31,12 +30,14 @@ class Weighed:
 
     Attributes
     ----------
+    places : where the columns of each signal and trait stand
     contributions, typical : float64 arrays of shape (n_columns,); `typical` is a trial of the same age
     base : what the version starts from before it looks at any column
     log_odds : what the score is, by the way scores are made; contributions and base add up to it
     """
 
     columns: tuple[Column, ...]
+    places: Mapping[str, list[int]]
     row: Floats
     contributions: Floats
     typical: Floats
@@ -53,14 +54,6 @@ class Weighed:
         """What base and contributions leave of the log-odds."""
         return self.log_odds - self.base - float(self.contributions.sum())
 
-    @cached_property
-    def places(self) -> dict[str, list[int]]:
-        """Where the columns of each signal and trait stand."""
-        places: dict[str, list[int]] = {}
-        for place, column in enumerate(self.columns):
-            places.setdefault(column.owner, []).append(place)
-        return places
-
     def relative(self, owner: str) -> float:
         """Return what a signal or trait adds, compared with a typical trial of the same age."""
         places = self.places[owner]
@@ -73,7 +66,9 @@ def weigh(scorer: Scorer, row: Floats) -> Weighed:
     found = scorer.contributions(rows)[0]
     typical = scorer.artifact.reference.typical_at(rows[:, 0])[0]
     odds = scorer.artifact.calibration.log_odds(scorer.margins(rows))
-    return Weighed(scorer.builder.columns, row, found[:-1], typical, float(found[-1]), float(odds[0]))
+    return Weighed(
+        scorer.builder.columns, scorer.builder.places_of, row, found[:-1], typical, float(found[-1]), float(odds[0])
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Agreement:
     def of(cls, scorer: Scorer) -> Agreement:
         """Return that of a version."""
         builder = scorer.builder
-        explainer = Explainer(builder, scorer.artifact.reference)
+        explainer = scorer.explainer
         found = {
             one.name: panes(one, builder.columns, builder.definition, explainer.wording)
             for one in builder.definition.signals
@@ -51,7 +51,7 @@ class Agreement:
         return next((pane.leading for pane in self.windows[signal.name] if pane.words == said), None)
 
     def _is_other_trait(self, trait: Trait, row: Floats, much: int) -> bool:
-        places = [place for place, one in enumerate(self.explainer.builder.columns) if one.owner == trait.name]
+        places = self.explainer.builder.places_of[trait.name]
         if trait.type == "number":
             return self._is_other_way(places[0], row, much)
         return bool(row[places[0]] > 0) != (much > 0)

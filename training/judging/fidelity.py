@@ -187,10 +187,9 @@ class _World:
         found = np.zeros((len(self.rows), len(self.definition.signals)), bool)
         for place, signal in enumerate(self.definition.signals):
             if signal.speakable:
-                told = [
-                    at for at, column in enumerate(self.scorer.builder.columns)
-                    if column.owner == signal.name and column.measure and column.measure.spec.happened
-                ]  # fmt: skip
+                columns = self.scorer.builder.columns
+                mine = ((at, columns[at].measure) for at in self.scorer.builder.places_of[signal.name])
+                told = [at for at, measure in mine if measure and measure.spec.happened]
                 found[:, place] = (self.rows[:, told] > 0).any(axis=1)
         return found
 

@@ -105,8 +105,7 @@ def with_ordinary(scorer: Scorer, row: Floats, trait: Trait) -> Floats:
 
     A number becomes the median of trials of that age, NaN where it is not known; what is so is not so, and the other way round.
     """
-    columns = scorer.builder.columns
-    places = [place for place, column in enumerate(columns) if column.owner == trait.name]
+    columns, places = scorer.builder.columns, scorer.builder.places_of[trait.name]
     changed = row.copy()
     if trait.type == "number":
         changed[places] = median(scorer.artifact.reference, columns[places[0]].name, float(row[0]))
