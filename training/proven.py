@@ -35,8 +35,8 @@ def proven(table: Table) -> frozenset[str] | None:
     None where too few of them converted to hold anything against a signal. What has no amount cannot be asked and is taken for
     proven.
 
-    A logistic regression of converting within the horizon on the logarithm of how much of each signal was done since the trial
-    began, the traits and the age, on every day on which leads were met; standard errors allow for leads of one account
+    A logistic regression of converting within the horizon on the logarithm of how much of each signal was done in its widest
+    window, the traits and the age, on every day on which leads were met; standard errors allow for leads of one account
     being alike (Liang and Zeger 1986).
     """
     definition, columns = table.data.definition, table.builder.columns
@@ -46,8 +46,8 @@ def proven(table: Table) -> frozenset[str] | None:
     if len(np.unique(met.lead[met.converted == 1])) < FEWEST:
         return None
     rows = table.data.rows(table.builder, met.lead, met.as_of)
-    places = asked(definition, columns)
-    wide = [place for place in places if columns[place].owner in umbrellas(definition)]
+    places, several = asked(definition, columns), umbrellas(definition)
+    wide = [place for place in places if columns[place].owner in several]
     narrow = [place for place in places if place not in wide]
     # An umbrella beside its parts would take their effect; it is asked what it adds to all of them.
     found = dict(zip(narrow, _sure(rows, narrow, columns, met), strict=True))

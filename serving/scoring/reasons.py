@@ -105,7 +105,8 @@ class Explainer:
         return np.array([not self.reference.shows(owner) for owner in self.owners])
 
     @cached_property
-    def _panes(self) -> dict[str, tuple[Pane, ...]]:
+    def panes(self) -> dict[str, tuple[Pane, ...]]:
+        """The windows that each signal's sentence can be about."""
         definition = self.builder.definition
         return {one.name: panes(one, self.builder.columns, definition, self.wording) for one in definition.signals}
 
@@ -143,7 +144,8 @@ class Explainer:
     def _strongest(
         self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int, *, way: int, but: frozenset[str]
     ) -> list[Reason]:
-        totals = way * self.by_owner(relative)
+        pull = way * relative
+        totals = self.by_owner(pull)
         least = max(LEAST_SHARE * float(totals[totals > 0].sum()), LEAST_PULL)
         found: list[Reason] = []
         for place in np.lexsort((-totals, self._unproven)).tolist():
@@ -151,7 +153,7 @@ class Explainer:
             if len(found) == most:
                 break
             if total > least and self.owners[place] not in but:
-                reason = self._reason(self.owners[place], way * total, row, way * relative, traits, way)
+                reason = self._reason(self.owners[place], way * total, row, pull, traits, way)
                 found += [] if reason is None else [reason]
         return found
 
@@ -175,7 +177,7 @@ class Explainer:
     def _done(self, signal: Signal, total: float, row: Floats, pull: Floats) -> Reason | None:
         """Return the reason that much was done, in the window that tells most."""
         candidates = [
-            pane for pane in self._panes[signal.name]
+            pane for pane in self.panes[signal.name]
             if pane.happened_in(row)
             and (signal.sign == 0 or pane.leading is None or self._compared.agrees(pane.leading, row, 1))
         ]  # fmt: skip
@@ -196,7 +198,7 @@ class Explainer:
 
     def _too_little(self, signal: Signal, total: float, row: Floats) -> Reason | None:
         """Return the reason that something good was never done, or less than by most trials of the same age."""
-        pane = max(self._panes[signal.name], key=lambda one: one.length, default=None)
+        pane = max(self.panes[signal.name], key=lambda one: one.length, default=None)
         if pane is None or float(row[0]) < self.reference.ages[0]:
             # Nobody has to have done anything in the first hours.
             return None
@@ -211,7 +213,7 @@ class Explainer:
 
     def _never_did(self, signal: Signal, row: Floats) -> bool:
         """Whether all that was counted since the trial began is none: a shorter window cannot say that."""
-        counted = [pane.counted for pane in self._panes[signal.name] if pane.is_whole(float(row[0]))]
+        counted = [pane.counted for pane in self.panes[signal.name] if pane.is_whole(float(row[0]))]
         return any(place is not None for place in counted) and all(
             row[place] == 0 for place in counted if place is not None
         )
@@ -248,12 +250,20 @@ class Explainer:
             mention = signal.mention.fill(facts, self.wording)
         # That little was done is no news without how much others did.
         told = compared if little or comparable(signal) else {}
-        reason = self._told(signal.name, signal.kind, signal.text, total, facts, told)
-        return Reason(signal.name, signal.kind, reason.text, reason.facts, total, mention)
+        return self._told(signal.name, signal.kind, signal.text, total, facts, told, mention)
 
-    def _told(self, owner: str, kind: str, phrase: Phrase, total: float, facts: Facts, compared: Facts) -> Reason:
-        text = phrase.fill(said(facts, self.wording), self.wording)
-        return Reason(owner, kind, self._compared.words(text, compared), {**facts, **compared}, total)
+    def _told(
+        self,
+        owner: str,
+        kind: str,
+        phrase: Phrase,
+        total: float,
+        facts: Facts,
+        compared: Facts,
+        mention: str | None = None,
+    ) -> Reason:
+        text = self._compared.words(phrase.fill(said(facts, self.wording), self.wording), compared)
+        return Reason(owner, kind, text, {**facts, **compared}, total, mention)
 
     def missing(self, row: Floats) -> list[Missing]:
         """Return what this lead has not done and most converters had by its age, the most common first."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from features.definition import Signal, Trait
 from features.windows import Floats
 from serving.scoring.comparisons import AT_LEAST_HALF
-from serving.scoring.facts import Pane, panes
 from serving.scoring.reasons import Explainer, Reason
 from serving.scoring.scorer import Scorer
 
@@ -18,18 +16,11 @@ class Agreement:
     """Compares reasons with the definition and with the trials that the version was made with."""
 
     explainer: Explainer
-    windows: Mapping[str, tuple[Pane, ...]]
 
     @classmethod
     def of(cls, scorer: Scorer) -> Agreement:
         """Return that of a version."""
-        builder = scorer.builder
-        explainer = scorer.explainer
-        found = {
-            one.name: panes(one, builder.columns, builder.definition, explainer.wording)
-            for one in builder.definition.signals
-        }
-        return cls(explainer, found)
+        return cls(scorer.explainer)
 
     def contradicts(self, reason: Reason, row: Floats, way: int) -> bool:
         """Whether a reason that speaks for (`way` 1) or against (-1) a lead of this row says the opposite of its direction.
@@ -48,7 +39,7 @@ class Agreement:
     def _place(self, signal: Signal, reason: Reason) -> int | None:
         """Return the column of the fact that the sentence leads with, in the window that it speaks of."""
         said = reason.facts.get("window")
-        return next((pane.leading for pane in self.windows[signal.name] if pane.words == said), None)
+        return next((pane.leading for pane in self.explainer.panes[signal.name] if pane.words == said), None)
 
     def _is_other_trait(self, trait: Trait, row: Floats, much: int) -> bool:
         places = self.explainer.builder.places_of[trait.name]
