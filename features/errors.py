@@ -107,26 +107,33 @@ class InvalidSetting(PQLError):
 
 
 class ArtifactError(PQLError):
-    """A model folder that must not be served."""
+    """A model folder that must not be served; `reason` says why in one word, for counting."""
 
     exit_code = 2
+
+    def __init__(self, message: str, reason: str = "unusable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
     @classmethod
     def hash_differs(cls, path: object) -> ArtifactError:
         return cls(
-            f"{path}: its SHA-256 is not the one in scorer.json. Publish the version again; do not edit its files."
+            f"{path}: its SHA-256 is not the one in scorer.json. Publish the version again; do not edit its files.",
+            "hash_differs",
         )
 
     @classmethod
     def wrong_format(cls, path: object, expected: int, got: object) -> ArtifactError:
         return cls(
-            f"{path}: artifact format must be {expected}, got {got!r}. Train again, or use the matching release."
+            f"{path}: artifact format must be {expected}, got {got!r}. Train again, or use the matching release.",
+            "wrong_format",
         )
 
     @classmethod
     def example_differs(cls, path: object, expected: float, got: float) -> ArtifactError:
         return cls(
-            f"{path}: a stored example must score {expected!r} and scores {got!r}. Use the pinned lightgbm release."
+            f"{path}: a stored example must score {expected!r} and scores {got!r}. Use the pinned lightgbm release.",
+            "example_differs",
         )
 
 
