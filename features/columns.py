@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +21,15 @@ Scope = Literal["lead", "account", "trait", "clock"]
 Levels = Mapping[str, tuple[str, ...]]
 """The categories of each category trait that training saw often enough; any other value is none of them."""
 
+_FREE, _SHARE, _CHANGE = (-math.inf, math.inf), (0.0, 1.0), (-1.0, 1.0)
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "sum": _FREE, "mean": _FREE, "share": _SHARE, "reached": _SHARE, "lead_share": _SHARE,
+    "trend": _CHANGE, "user_growth": _CHANGE, "lead_rank": (1.0, math.inf),
+}  # fmt: skip
+"""Between what a measure's values lie; those of any other are counts or times, and not below 0."""
+
 TRIAL_AGE = "trial_age"
+FLAG = "0 or 1"
 ENTERPRISE = "enterprise"
 """The level of the column that tells enterprises from other businesses."""
 
@@ -43,6 +52,25 @@ class Column:
     measure: Measure | None = None
     window: Window | None = None
     level: str | None = None
+
+    @property
+    def may_be_unknown(self) -> bool:
+        """Whether it can hold NaN: as a trait, or where the measure has no value for what never happened."""
+        return self.scope == "trait" or (self.measure is not None and self.measure.spec.absent is None)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it holds 0 or 1 and nothing between."""
+        if self.measure is not None:
+            return self.measure.how == "reached"
+        return self.scope == "trait" and self.unit == FLAG
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest value that it can ever hold, both included."""
+        if self.scope == "trait":
+            return _SHARE if self.is_flag else _FREE
+        return _RANGES.get(self.measure.how, (0.0, math.inf)) if self.measure else (0.0, math.inf)
 
 
 def columns(definition: Definition, levels: Levels) -> tuple[Column, ...]:
@@ -113,17 +141,17 @@ def _trait_columns(trait: Trait, levels: Levels) -> Iterable[Column]:
         for level in levels.get(trait.name, ()):
             meaning = f"1 where {trait.source} is {level!r}, else 0"
             says = _sentence("{trait} is {level}: {value}", {**words, "level": level})
-            yield Column(f"{trait.name}={level}", trait.name, "trait", 0, "0 or 1", meaning, says, level=level)
+            yield Column(f"{trait.name}={level}", trait.name, "trait", 0, FLAG, meaning, says, level=level)
     elif trait.type == "email_domain":
         meaning = f"1 where the domain of {trait.source} is a business one, 0 where it is a free mail provider's"
         says = _sentence("{trait} is a business one: {value}", words)
-        yield Column(f"{trait.name}_is_business", trait.name, "trait", trait.sign, "0 or 1", meaning, says)
+        yield Column(f"{trait.name}_is_business", trait.name, "trait", trait.sign, FLAG, meaning, says)
         if trait.enterprise:
             meaning = f"1 where the domain of {trait.source} is that of a listed enterprise or lies under it, else 0"
             says, name = _sentence("{trait} is a listed enterprise's: {value}", words), f"{trait.name}_is_enterprise"
-            yield Column(name, trait.name, "trait", trait.sign, "0 or 1", meaning, says, level=ENTERPRISE)
+            yield Column(name, trait.name, "trait", trait.sign, FLAG, meaning, says, level=ENTERPRISE)
     else:
-        unit = "0 or 1" if trait.type == "flag" else "number"
+        unit = FLAG if trait.type == "flag" else "number"
         says = _sentence("{trait}: {value}", words)
         yield Column(trait.name, trait.name, "trait", trait.sign, unit, f"the trait {trait.source}", says)
 

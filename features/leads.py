@@ -24,20 +24,22 @@ class TraitLog:
         Lead i had the values offsets[i] to offsets[i + 1], one after the other.
     since : int64 array of shape (n_values,), microseconds since 1970 UTC, ascending within a lead
     values : what the trait was from then on, None where it was not known
+    always : whether each lead has one value, which was always so
     """
 
     offsets: Ints
     since: Ints
     values: Sequence[object]
+    always: bool = False
 
     @classmethod
     def constant(cls, values: Sequence[object]) -> TraitLog:
         """Return the log of values that were always so, one per lead."""
-        return cls(np.arange(len(values) + 1), np.full(len(values), ALWAYS), values)
+        return cls(np.arange(len(values) + 1), np.full(len(values), ALWAYS), values, always=True)
 
     def at(self, which: Ints, as_of: Ints) -> Ints:
         """Return, for each (lead, moment), the place of the value known just before it, -1 where there was none."""
-        return newest_before(self.offsets, self.since, which, as_of)
+        return which if self.always else newest_before(self.offsets, self.since, which, as_of)
 
     def value(self, lead: int, as_of: int) -> object:
         """Return what was known of one lead just before a moment, None where nothing was."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +18,9 @@ from features.windows import EventLog, Events, Floats, Ints, Small, group
 
 NOBODY = -1
 """The code of what is not known."""
+FEW_VALUES = 64
+"""Up to here plain lists put values in order faster than arrays do."""
+_NONE: Ints = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -47,27 +49,47 @@ def build_logs(
     """
     same = own is everyone
     everyone, users = _numbered(everyone, vocabulary)
+    own = everyone if same else _numbered(own, vocabulary)[0]
+    return _grouped(own, everyone, n_leads, n_accounts, _places(who, users), by_arrival=by_arrival)
+
+
+def _grouped(
+    own: Events, everyone: Events, n_leads: int, n_accounts: int, users: Ints, *, by_arrival: bool = True
+) -> Logs:
+    account = group(everyone, n_accounts, by_arrival=by_arrival)
+    return Logs(account if own is everyone else group(own, n_leads, by_arrival=by_arrival), account, users)
+
+
+def _places(who: Ints, users: Ints) -> Ints:
+    """Return the place of each of `who` among the users, whose codes ascend, NOBODY where it is not there."""
     place = np.searchsorted(users, who)
     there = place < len(users)
     there[there] = users[place[there]] == who[there]
-    codes = np.where(there, place, NOBODY).astype(np.int64)
-    account = group(everyone, n_accounts, by_arrival=by_arrival)
-    lead = account if same else group(_numbered(own, vocabulary)[0], n_leads, by_arrival=by_arrival)
-    return Logs(lead, account, codes)
+    return np.where(there, place, NOBODY).astype(np.int64)
 
 
 def _numbered(events: Events, vocabulary: Vocabulary) -> tuple[Events, Ints]:
     """Return events whose codes are numbered from 0 without gaps, and the codes that the users had before."""
-    users, codes = np.empty(0, np.int64), np.empty(events.codes.shape, np.int64)
+    users, codes = _NONE, np.full(events.codes.shape, NOBODY, np.int64)
     for row, values in enumerate(events.codes):
-        found, codes[row] = np.unique(values, return_inverse=True)
         if row == vocabulary.user_row:
-            users = found
-            continue
-        unknown = int(np.searchsorted(found, NOBODY))
-        if unknown < len(found) and found[unknown] == NOBODY:
-            codes[row] = np.where(codes[row] == unknown, NOBODY, codes[row] - (codes[row] > unknown))
-    return replace(events, codes=codes), users
+            users, codes[row] = _ranked(values)
+        else:
+            known = values != NOBODY
+            codes[row, known] = _ranked(values[known])[1]
+    numbered = Events(events.group, events.times, events.known, events.kinds, events.keys, events.numbers, codes)
+    return numbered, users
+
+
+def _ranked(values: Ints) -> tuple[Ints, Ints | list[int]]:
+    """Return the values once each, ascending, and the place of each value among them."""
+    if len(values) > FEW_VALUES:
+        found, places = np.unique(values, return_inverse=True)
+        return found, places
+    listed = values.tolist()
+    once = sorted(set(listed))
+    place = {value: i for i, value in enumerate(once)}
+    return np.array(once, np.int64), [place[value] for value in listed]
 
 
 @dataclass
@@ -135,7 +157,6 @@ def read_table(events: pl.DataFrame, vocabulary: Vocabulary) -> Said:
     return _filled(bases, users, rows, (kinds[at], numbers[:, at], codes[:, at]), vocabulary)
 
 
-_NONE: Ints = np.empty(0, np.int64)
 Said = tuple[Small, Floats, Ints]
 """Kinds (n,), numbers (n_numbers, n) and codes (n_codes, n) of events."""
 
@@ -175,38 +196,78 @@ class Happening(NamedTuple):
     message_id: str | None = None
 
 
+@dataclass
+class Happenings:
+    """Events of requests, column by column: what a `Happening` says of each."""
+
+    lead: list[int] = field(default_factory=list)
+    user: list[str] = field(default_factory=list)
+    own: list[bool] = field(default_factory=list)
+    event: list[str] = field(default_factory=list)
+    time: list[int] = field(default_factory=list)
+    properties: list[Mapping[str, object]] = field(default_factory=list)
+    message_id: list[str | None] = field(default_factory=list)
+
+
 def read_requests(happenings: Iterable[Happening], ids: Sequence[str], vocabulary: Vocabulary) -> Logs:
+    """Return the logs of requests, see `read_columns`; events that nobody asks about are passed over."""
+    columns = zip(*(one for one in happenings if one.event in vocabulary.bases), strict=True)
+    return read_columns(Happenings(*map(list, columns)), ids, vocabulary)
+
+
+def read_columns(happened: Happenings, ids: Sequence[str], vocabulary: Vocabulary) -> Logs:
     """Return the logs of requests; each request is a world of its own, so its number is also its account's.
 
-    `ids` are the user ids of the leads, by number.
+    Parameters
+    ----------
+    happened : events of the vocabulary
+    ids : user ids of the leads, by number
     """
-    # Column by column, because a request's time goes into what is done once per event.
-    columns = list(zip(*happenings, strict=True)) or [()] * len(Happening._fields)
-    lead, user, own, event, time, properties, message_id = columns
-    n, asked_of = len(event), vocabulary.with_properties
-    bases = np.fromiter(map(vocabulary.bases.get, event, repeat(NOBODY)), np.int32, n)
-    hashes = {name: code_of(name) for name in {*user, *ids}}
+    event, n = happened.event, len(happened.event)
+    bases = np.fromiter(map(vocabulary.bases.__getitem__, event), np.int32, n)
+    hashes = {name: code_of(name) for name in {*happened.user, *ids}}
     alone = len(hashes) == 1 and n > 0
-    users = np.full(n, hashes[user[0]]) if alone else np.fromiter(map(hashes.__getitem__, user), np.int64, n)
+    users = (
+        np.full(n, hashes[happened.user[0]])
+        if alone
+        else np.fromiter(map(hashes.__getitem__, happened.user), np.int64, n)
+    )
+    texts = [repr(said) if said else "" for said in happened.properties]
+    kinds, numbers, codes = _said_once(event, happened.properties, texts, bases, users, vocabulary)
+    times, keys = np.array(happened.time, np.int64), _keys(kinds, users, texts, happened.message_id)
+    told = Events(np.array(happened.lead, np.int64), times, times, kinds, keys, numbers, codes)
+    # Numbered once for both logs, so that codes of the leads' own events may leave gaps: that costs a little memory.
+    everyone, known = _numbered(told, vocabulary)
+    mine, who = np.array(happened.own, bool), np.array([hashes[name] for name in ids], np.int64)
+    own = everyone if mine.all() else everyone.take(mine)
+    return _grouped(own, everyone, len(ids), len(ids), _places(who, known))
+
+
+def _said_once(
+    event: Sequence[str], properties: Sequence[Mapping[str, object]], texts: Sequence[str], bases: Small, users: Ints,
+    vocabulary: Vocabulary,
+) -> Said:  # fmt: skip
+    """Return what events say, where `texts` spell their properties out: what is said often is read once."""
+    asked_of = vocabulary.with_properties
     asked = [place for place, name in enumerate(event) if name in asked_of] if asked_of else []
-    said = _read(((event[place], properties[place]) for place in asked), vocabulary) if asked else None
-    kinds, numbers, codes = _filled(bases, users, np.array(asked, np.int64), said, vocabulary)
-    times, keys = np.fromiter(time, np.int64, n), _keys(kinds, users, properties, message_id)
-    everyone = Events(np.fromiter(lead, np.int64, n), times, times, kinds, keys, numbers, codes)
-    known, mine = bases != NOBODY, np.fromiter(own, bool, n)
-    if not known.all():
-        everyone, mine = everyone.take(known), mine[known]
-    who = np.array([hashes[name] for name in ids], np.int64)
-    return build_logs(everyone if mine.all() else everyone.take(mine), everyone, len(ids), len(ids), who, vocabulary)
+    if not asked:
+        return _filled(bases, users, _NONE, None, vocabulary)
+    number: dict[tuple[str, str], int] = {}
+    at = [number.setdefault((event[place], texts[place]), len(number)) for place in asked]
+    first = dict(zip(reversed(at), reversed(asked), strict=True))
+    read = ((event[first[one]], properties[first[one]]) for one in range(len(number)))
+    kinds, numbers, codes = _read(read, vocabulary)
+    return _filled(bases, users, np.array(asked, np.int64), (kinds[at], numbers[:, at], codes[:, at]), vocabulary)
 
 
-def _keys(kinds: Small, users: Ints, properties: Sequence[Mapping[str, object]], ids: Sequence[str | None]) -> Ints:
+def _keys(kinds: Small, users: Ints, texts: Sequence[str], ids: Sequence[str | None]) -> Ints:
     """Return what tells that an event was said before; see `features.windows.Events`."""
     keys = (kinds.astype(np.int64) << 1) ^ (users & ~1)
-    for place, said in enumerate(properties) if any(properties) else ():
-        if said:
-            keys[place] ^= hash(repr(said)) & ~1
-    for place, name in enumerate(ids) if any(ids) else ():
-        if name:
-            keys[place] = hash((int(users[place]), name)) | 1
+    n = len(keys)
+    if any(texts):
+        keys ^= np.fromiter(map(hash, texts), np.int64, n) & ~1
+    if any(ids):
+        # Users are told apart by 64 bits that stand for their names, so that the two can be laid over each other.
+        named = np.fromiter(map(hash, ids), np.int64, n) ^ users | 1
+        keys = np.where(np.fromiter(map(bool, ids), bool, n), named, keys)
     return keys

@@ -13,6 +13,7 @@ from features.durations import DAY
 from features.leads import Leads
 from features.logs import Logs
 from features.plan import plan
+from features.ready import ReadyValues
 from features.traits import trait_column
 from features.vocabulary import Vocabulary, vocabulary
 from features.windows import Floats, Ints, Plan, Snapshots, measure_into
@@ -53,7 +54,17 @@ class FeatureBuilder:
     @cached_property
     def _places(self) -> dict[str, Ints]:
         scopes = np.array([column.scope for column in self.columns])
-        return {scope: np.flatnonzero(scopes == scope) for scope in ("lead", "account", "trait", "clock")}
+        return {scope: np.flatnonzero(scopes == scope) for scope in ("lead", "account", "clock")}
+
+    @cached_property
+    def _read_traits(self) -> tuple[str, ...]:
+        """The traits that have a column."""
+        return tuple(name for name in self.definition.trait_of if name in self.places_of)
+
+    @cached_property
+    def ready(self) -> ReadyValues:
+        """What makes rows of values that somebody else has worked out."""
+        return ReadyValues(self.columns)
 
     def rows(self, leads: Leads, logs: Logs, which: Ints, as_of: Ints) -> Floats:
         """Return the feature rows of leads `which` at moments `as_of`: float64 array of shape (n, n_columns).
@@ -74,10 +85,9 @@ class FeatureBuilder:
         if len(account.ops):
             homes = Snapshots(leads.accounts[which], as_of, started_at, users)
             measure_into(out, rows, self._places["account"], logs.account, homes, account)
-        for place in self._places["trait"]:
-            column = self.columns[place]
-            trait = self.definition.trait_of[column.owner]
-            known = leads.traits[trait.name]
-            values = np.append(trait_column(column, trait, known.values), np.nan)
-            # -1, where nothing was known, is the last place: NaN.
-            out[rows, place] = values[known.at(which, as_of)]
+        for name in self._read_traits:
+            trait, known = self.definition.trait_of[name], leads.traits[name]
+            # -1, where nothing was known, is the last place: None.
+            values, newest = [*known.values, None], known.at(which, as_of)
+            for place in self.places_of[name]:
+                out[rows, place] = trait_column(self.columns[place], trait, values)[newest]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import floor, log10
 from string import Formatter
 
@@ -66,8 +66,14 @@ class Phrase:
         ValueError
             Where one is a number that is not finite.
         """
-        says = wording or wording_of("en")
-        return "".join(literal + _say(facts, name, forms, says) for literal, name, forms in self.parts)
+        language = wording.language if wording else "en"
+        text = ""
+        for literal, name, forms in self.parts:
+            if name is None:
+                text += literal
+            else:
+                text += literal + _say(facts[name], name, forms, language)
+        return text
 
 
 def _part(literal: str, name: str | None, spec: str | None, conversion: str | None) -> Part:
@@ -83,14 +89,18 @@ def _part(literal: str, name: str | None, spec: str | None, conversion: str | No
     return literal, name, forms
 
 
-def _say(facts: Mapping[str, object], name: str | None, forms: tuple[str, ...] | None, says: Wording) -> str:
-    if name is None:
-        return ""
-    value = facts[name]
+def _say(value: object, name: str, forms: tuple[str, ...] | None, language: str) -> str:
     if isinstance(value, NUMBERS) and not isinstance(value, bool):
-        return says.counted(value, forms) if forms else says.number(value)
+        return _say_number(value, forms, language)
     text = str(value) if name in OWN else plain(str(value))
     return f"{text} {forms[-1]}" if forms else text
+
+
+@lru_cache(maxsize=8192)
+def _say_number(value: float, forms: tuple[str, ...] | None, language: str) -> str:
+    # Most counts are small, and what is equal is said alike, 3 and 3.0 too.
+    says = wording_of(language)
+    return says.counted(value, forms) if forms else says.number(value)
 
 
 def problems_of(phrase: Phrase, language: str) -> Iterator[str]:

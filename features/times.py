@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
 import polars as pl
 
 from features.errors import InvalidInput, InvalidSetting, NaiveTimestamp
@@ -15,6 +17,7 @@ EARLIEST = 631_152_000_000_000
 """1990 in microseconds since 1970 UTC: before it, a time is a broken clock or a wrong unit, not history of a SaaS product."""
 
 _MICRO = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The spellings that tables and requests both understand; each library alone takes some that the other does not.
 _DATE = r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
@@ -22,6 +25,14 @@ _ZONE = r" ?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
 _ISO = f"^{_DATE}(?:[Tt ]{_CLOCK}(?:{_ZONE})?)?$"
 _ZONED = f":.*{_ZONE}$"
 _NO_SECONDS = f"^(.{{16}})((?:{_ZONE})?)$"
+# What programs write: no fraction of a second or three or six digits of it, and UTC in one of two ways; with how much to cut off.
+_PLAIN = rf"{_DATE}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+_COMMON = {
+    19 + (digits and digits + 1) + len(utc): (_PLAIN + rf"\.[0-9]{{{digits}}}" * (digits > 0) + re.escape(utc), len(utc))
+    for digits in (0, 3, 6) for utc in ("Z", "+00:00")
+}  # fmt: skip
+_ALL_COMMON = {width: (re.compile(f"(?:{one})+").fullmatch, cut) for width, (one, cut) in _COMMON.items()}
+_ONE_COMMON = re.compile(rf"{_PLAIN}(?:\.[0-9]{{3}}(?:[0-9]{{3}})?)?(?:Z|\+00:00)").fullmatch
 
 
 def zone(name: str) -> tzinfo:
@@ -99,6 +110,55 @@ def parse_instant(text: object, field: str, timezone: str | None = None) -> int:
     >>> parse_instant("1970-01-01T01:00:00+01:00", "timestamp")
     0
     """
+    common = _common_instant(text) if isinstance(text, str) else None
+    return _any_instant(text, field, timezone) if common is None else common
+
+
+def _common_instant(text: str) -> int | None:
+    """Return a UTC time as most programs write it, None for any other text; `_any_instant` says the same of it, but slower."""
+    if _ONE_COMMON(text) is None:
+        return None
+    try:
+        return micros(datetime.fromisoformat(text))
+    except ValueError:
+        return None
+
+
+def common_instants(texts: Sequence[str]) -> list[int] | None:
+    """Return UTC times in microseconds since 1970 where all of them have common spellings, None for any others.
+
+    Says the same as `parse_instant` of each, at a small part of the cost.
+
+    >>> common_instants(["1970-01-01T00:00:01Z", "1970-01-01T00:00:02.500Z"]), common_instants(["1970-01-01"])
+    ([1000000, 2500000], None)
+    """
+    widths = list(map(len, texts))
+    found = [0] * len(texts)
+    for width in set(widths):
+        places = [place for place, one in enumerate(widths) if one == width]
+        times = _of_one_width([texts[place] for place in places], width)
+        if times is None:
+            return None
+        for place, time in zip(places, times, strict=True):
+            found[place] = time
+    return found
+
+
+def _of_one_width(texts: Sequence[str], width: int) -> list[int] | None:
+    """Return the same for texts of one length."""
+    joined = "".join(texts)
+    matches, cut = _ALL_COMMON.get(width, (None, 0))
+    if matches is None or matches(joined) is None:
+        return None
+    plain = np.frombuffer(joined.encode(), f"S{width}").astype(f"S{width - cut}")
+    try:
+        found: list[int] = plain.astype("datetime64[us]").astype(np.int64).tolist()
+    except ValueError:
+        return None
+    return found
+
+
+def _any_instant(text: object, field: str, timezone: str | None) -> int:
     moment = _read(text)
     if moment is not None and moment.tzinfo is None:
         if timezone is None:
@@ -129,7 +189,7 @@ def _read(text: object) -> datetime | None:
 
 def micros(moment: datetime) -> int:
     """Return an aware time as microseconds since 1970 UTC, exactly."""
-    span = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    span = moment - _EPOCH
     return (span.days * 86_400 + span.seconds) * _MICRO + span.microseconds
 
 

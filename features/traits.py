@@ -17,6 +17,9 @@ from features.windows import Floats
 MIN_LEVEL_COUNT = 30
 """Leads that must share a category before it gets a column: fewer say nothing that survives on later data."""
 MAX_LEVELS = 12
+FEW_VALUES = 8
+"""Up to here it costs less to read each value than to find those that are alike."""
+_FLAGS = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 
 
 def learn_levels(definition: Definition, traits: Mapping[str, Sequence[object]]) -> dict[str, tuple[str, ...]]:
@@ -40,6 +43,8 @@ def level_of(value: object) -> str | None:
 
 def trait_column(column: Column, trait: Trait, values: Sequence[object]) -> Floats:
     """Return one trait column: float64 array of shape (n,), NaN where the value is not known."""
+    if len(values) <= FEW_VALUES:
+        return np.array([trait_number(column, trait, value) for value in values], np.float64)
     # By spelling, because 1, 1.0 and True are equal to a set, and a list is nothing that a set can hold.
     spelled = [repr(value) for value in values]
     known = {
@@ -62,8 +67,34 @@ def trait_number(column: Column, trait: Trait, value: object) -> float:
     if isinstance(value, bool):
         return float(value)
     if trait.type == "flag":
-        return {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}.get(level.lower(), math.nan)
+        return _FLAGS.get(level.lower(), math.nan)
     return number(value)
+
+
+def misread(trait: Trait, value: object) -> str | None:
+    """Return what a trait must be where nothing could be made of this value of it, None where the value is fine.
+
+    As lenient as tables are: numbers and flags may be texts, any category will do, None or a blank text is "not known".
+    """
+    if value is None or trait.type == "category" or (isinstance(value, str) and not value.strip()):
+        return None
+    if trait.type == "email_domain":
+        return None if isinstance(value, str) else "an e-mail address or a domain"
+    if isinstance(value, bool):
+        return None
+    if trait.type == "flag":
+        return None if str(level_of(value)).lower() in _FLAGS else "true or false"
+    return None if _is_number(value) else "a number"
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is or spells a number, however large."""
+    if isinstance(value, int):
+        return True
+    try:
+        return isinstance(value, float | str) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def levels_of(levels: Levels) -> dict[str, list[str]]:
@@ -72,6 +103,6 @@ def levels_of(levels: Levels) -> dict[str, list[str]]:
 
 
 __all__ = [
-    "MAX_LEVELS", "MIN_LEVEL_COUNT", "learn_levels", "level_of", "levels_of", "trait_column",
-    "trait_number",
+    "MAX_LEVELS", "MIN_LEVEL_COUNT", "learn_levels", "level_of", "levels_of", "misread",
+    "trait_column", "trait_number",
 ]  # fmt: skip

@@ -104,7 +104,7 @@ class EventLog:
     kinds : array of shape (n_events,)
         Which set of series an event belongs to.
     numbers, codes : float64 / int64 arrays of shape (n_properties, n_events)
-        Properties to sum (NaN where absent) and values to tell apart, numbered from 0 without gaps (-1 where absent).
+        Properties to sum (NaN where absent) and values to tell apart, small numbers from 0 on (-1 where absent).
     repeated : how many events were left out because they had been there before
     """
 

@@ -83,10 +83,7 @@ class Wording:
         """Return how long ago a moment was, in whole days that have passed."""
         if not 0 <= days < math.inf:
             raise ValueError(f"a moment must lie a finite number of days back, got {days!r}")
-        whole = math.floor(days)
-        if whole == 0:
-            return self.says.under_a_day_ago
-        return self._form(whole, self.says.days_ago).format(days=self._digits(whole))
+        return _days_ago(self.language, math.floor(days))
 
     def day(self, age: float) -> str:
         """Return a day of the trial in words: `day 6`, `day 2.5`."""
@@ -174,6 +171,14 @@ def wording(language: str) -> Wording:
 def _category(language: str, said: float) -> str:
     # Asking the rules takes microseconds, and most counts are small.
     return wording(language).plural(said)
+
+
+@lru_cache(maxsize=1024)
+def _days_ago(language: str, days: int) -> str:
+    says = wording(language)
+    if days == 0:
+        return says.says.under_a_day_ago
+    return says._form(days, says.says.days_ago).format(days=says._digits(days))
 
 
 def rounded(value: float) -> int | float:
