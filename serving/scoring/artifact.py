@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import lightgbm as lgb
 import numpy as np
 
 from features.columns import Levels
@@ -26,8 +25,12 @@ from features.windows import Floats
 from serving.scoring.calibration import Sigmoid
 from serving.scoring.course import Course, Later, Stage
 from serving.scoring.decision import Decision, from_facts, to_facts
+from serving.scoring.library import lightgbm
 from serving.scoring.reference import Reference, Usual
 from serving.scoring.scorecard import Scorecard
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
 
 FORMAT: Final = 3
 BOOSTER, SCORER, DEFINITION = "booster.txt", "scorer.json", "pql.yaml"
@@ -65,8 +68,9 @@ class Artifact:
         return FeatureBuilder(self.definition, self.levels)
 
     @cached_property
-    def booster(self) -> lgb.Booster:
-        return lgb.Booster(model_str=self.booster_text)
+    def booster(self) -> Booster:
+        found: Booster = lightgbm().Booster(model_str=self.booster_text)
+        return found
 
     @cached_property
     def version(self) -> str:
@@ -152,8 +156,7 @@ def load(folder: Path) -> Artifact:
     ArtifactError
         Where a file is missing, damaged, of another format, or does not score its own examples as it did when trained.
     """
-    facts = _read_scorer(folder)
-    texts = {name: _verified(folder / name, facts["sha256"][name]) for name in (BOOSTER, DEFINITION)}
+    facts, texts = _hashed(folder)
     try:
         artifact = _artifact(facts, texts[BOOSTER], texts[DEFINITION])
         builds = artifact.builder.fingerprint
@@ -173,6 +176,21 @@ def load(folder: Path) -> Artifact:
     return artifact
 
 
+def check_hashes(folder: Path) -> None:
+    """See that the files of a folder are of this format and are the bytes that were written; no model is parsed.
+
+    Raises
+    ------
+    ArtifactError
+    """
+    _hashed(folder)
+
+
+def _hashed(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    facts = _read_scorer(folder)
+    return facts, {name: _verified(folder / name, facts["sha256"][name]) for name in (BOOSTER, DEFINITION)}
+
+
 def _read_scorer(folder: Path) -> dict[str, Any]:
     path = folder / SCORER
     try:
@@ -187,19 +205,27 @@ def _read_scorer(folder: Path) -> dict[str, Any]:
     # The file's own hash is taken over all of it but that hash.
     without = {**facts, "sha256": {name: facts["sha256"][name] for name in (BOOSTER, DEFINITION)}}
     # As text too: line ends, spaces and repeated keys that parsing forgives are not the bytes that were written.
-    if _dumped(facts) != text or sha256(_dumped(without)) != facts["sha256"][SCORER]:
+    try:
+        same = _dumped(facts) == text and sha256(_dumped(without)) == facts["sha256"][SCORER]
+    except RecursionError:
+        # What is nested deeper than can be written was never written.
+        same = False
+    if not same:
         raise ArtifactError.hash_differs(path)
     return facts
 
 
 def _verified(path: Path, expected: object) -> str:
     try:
-        text = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error}). Publish the version again.") from None
-    if hashlib.sha256(text).hexdigest() != expected:
+    if hashlib.sha256(content).hexdigest() != expected:
         raise ArtifactError.hash_differs(path)
-    return text.decode()
+    try:
+        return content.decode()
+    except ValueError as error:
+        raise ArtifactError(f"{path}: must be UTF-8 ({error}). Publish the version again.") from None
 
 
 def _artifact(facts: Mapping[str, Any], booster: str, definition: str) -> Artifact:

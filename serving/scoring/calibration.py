@@ -32,7 +32,10 @@ class Sigmoid:
 
 def probabilities_of(odds: Floats) -> Floats:
     """Return the probabilities of log-odds, strictly between 0 and 1, in the same shape."""
-    return 1.0 / (1.0 + np.exp(-np.clip(odds, -FURTHEST, FURTHEST)))
+    # Two comparisons of numbers take a third of the time of `np.clip` where there is one lead.
+    near = np.minimum(np.maximum(odds, -FURTHEST), FURTHEST)
+    found: Floats = 1.0 / (1.0 + np.exp(-near))
+    return found
 
 
 def odds_of(probabilities: Floats) -> Floats:

@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from features.compiling import compiled
 from features.durations import DAY, span_text
 from features.windows import Floats
-from serving.scoring.calibration import Sigmoid, odds_of, probabilities_of
+from serving.scoring.calibration import Sigmoid
 from serving.scoring.decision import Decision
 from serving.scoring.scorecard import Scorecard
 
@@ -82,17 +83,16 @@ class Course:
         scores : float64 array of shape (n,), probabilities within the horizon
         rows : float64 array of shape (n, n_columns), whose first column is the age of the trial in days
         """
-        ages = self._places(rows[:, 0])
-        soon = probabilities_of(odds_of(scores)[:, None] + self.soon.shift[ages])
-        # The way over log-odds and back can end an ulp above the score where a shift is 0; the last day is the score itself.
-        soon = np.minimum(soon, scores[:, None])
-        soon[:, -1] = scores
-        if self.later is None:
-            return soon
-        odds = self.later.calibration.log_odds(self.later.scorecard.margins(rows))
-        after = probabilities_of(odds[:, None] + self.later.stage.shift[ages])
-        still = 1.0 - scores[:, None]
-        return np.hstack([soon, 1.0 - still * (1.0 - after)])
+        later = np.zeros(len(rows))
+        if self.later is not None:
+            later = self.later.calibration.log_odds(self.later.scorecard.margins(rows))
+        found, ages = np.empty((len(rows), len(self.days))), np.ascontiguousarray(rows[:, 0])
+        # Its import brings in the compiler.
+        from serving.scoring import score_kernel
+
+        spread = compiled(score_kernel, "spread_rows")
+        spread(found, np.ascontiguousarray(scores), later, ages, self.starts, self.shifts, len(self.soon.days))
+        return found
 
     def covers(self, ages: Floats) -> NDArray[np.bool_]:
         """Return at which ages, in days, leads were looked at: bool array of shape (n,)."""
@@ -111,5 +111,13 @@ class Course:
         flagged: NDArray[np.bool_] = self.later.decision.flags(latest) & ~is_pql
         return flagged
 
-    def _places(self, age: Floats) -> NDArray[np.int64]:
-        return np.clip(np.searchsorted(self.ages, age, side="right") - 1, 0, None)
+    @cached_property
+    def starts(self) -> Floats:
+        """The ages as an array."""
+        return np.array(self.ages, np.float64)
+
+    @cached_property
+    def shifts(self) -> Floats:
+        """Those of both stages side by side: (n_ages, n_days)."""
+        later = [self.later.stage.shift] if self.later else []
+        return np.concatenate([self.soon.shift, *later], axis=1, dtype=np.float64)

@@ -5,13 +5,12 @@ A number in a sentence is a number of the row; nothing is rounded or made up her
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf, isfinite, isnan
 from typing import Final
-
-import numpy as np
 
 from features.columns import Column
 from features.definition import Definition, Signal, Trait, Window
@@ -29,6 +28,8 @@ PLAIN_DOMAIN: Final = re.compile(r"[^\W_](?:[^\W_]|[.-]){0,78}[^\W_]")
 
 Fact = int | float | str
 Facts = dict[str, Fact]
+Row = Sequence[float]
+"""The values of one lead. As a list: one number of an array takes Python several times as long to read."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,30 @@ class Pane:
     leading: int | None
     told: tuple[tuple[str, int], ...]
 
-    def happened_in(self, row: Floats) -> bool:
+    def happened_in(self, row: Row) -> bool:
         """Whether the behaviour happened in this window."""
-        return any(row[place] > 0 for place in self.happened)
+        for place in self.happened:  # noqa: SIM110 - a generator costs more than what it asks
+            if row[place] > 0:
+                return True
+        return False
 
     def is_whole(self, age: float) -> bool:
         """Whether the window holds all since the trial began, `age` days ago."""
-        return self.window.length is None or self.window.length >= age * DAY
+        return self.length >= age * DAY
 
-    @property
+    @cached_property
     def length(self) -> float:
         """Microseconds, infinite for the window since the trial began."""
         return self.window.width
 
-    def facts(self, row: Floats) -> Facts:
+    def facts(self, row: Row) -> Facts:
         """Return what is known of this window."""
-        known = {name: exact(float(row[place])) for name, place in self.told if np.isfinite(row[place])}
-        return {"window": self.words, **known}
+        found: Facts = {"window": self.words}
+        for name, place in self.told:
+            value = row[place]
+            if isfinite(value):
+                found[name] = int(value) if value.is_integer() else value
+        return found
 
 
 def panes(signal: Signal, columns: Sequence[Column], definition: Definition, wording: Wording) -> tuple[Pane, ...]:
@@ -126,15 +134,21 @@ def leading_columns(definition: Definition, columns: Sequence[Column]) -> list[i
     ]  # fmt: skip
 
 
-def narrowest(best: Pane, among: Sequence[Pane], row: Floats) -> Pane:
+def narrowest(best: Pane, among: Sequence[Pane], row: Row) -> Pane:
     """Return the narrowest window that holds all that the best one holds: it tells more.
 
     A window that began before the trial did is no narrower than "since the trial began", which is the plainer thing to say.
     """
-    if best.leading is None:
+    if best.leading is None or len(among) == 1:
         return best
-    same = [pane for pane in among if pane.leading is not None and row[pane.leading] == row[best.leading]]
-    return min(same, key=lambda pane: (min(pane.length, row[0] * DAY), np.isfinite(pane.length)), default=best)
+    holds, age = row[best.leading], row[0] * DAY
+    found, least = best, (inf, True)
+    for pane in among:
+        if pane.leading is not None and row[pane.leading] == holds:
+            width = pane.length if pane.length < age else age, pane.window.length is not None
+            if width < least:
+                found, least = pane, width
+    return found
 
 
 def exact(value: float) -> int | float:
@@ -146,19 +160,22 @@ def exact(value: float) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-def said(facts: Mapping[str, Fact], wording: Wording) -> Facts:
-    """Return the facts with those added that are only other words for one of them."""
-    days = facts.get("days_since_last")
-    return dict(facts) if not isinstance(days, int | float) else {**facts, "last": wording.ago(days)}
+def sentence(phrase: Phrase, facts: Mapping[str, Fact], wording: Wording) -> str:
+    """Return a sentence with the facts in it, and with what is only other words for one of them."""
+    if "last" in phrase.names and isinstance(days := facts.get("days_since_last"), int | float):
+        facts = {**facts, "last": wording.ago(days)}
+    return phrase.fill(facts, wording)
 
 
 def says_something(phrase: Phrase, facts: Mapping[str, Fact]) -> bool:
     """Whether every fact that a sentence quotes is known and none of them is a zero."""
-    known = set(facts) | ({"last"} if "days_since_last" in facts else set())
-    return all(name in known and facts.get(name) != 0 for name in phrase.names)
+    for name in phrase.names:  # noqa: SIM110 - the same
+        if facts.get(name, 0) == 0 and not (name == "last" and "days_since_last" in facts):
+            return False
+    return True
 
 
-def trait_fact(trait: Trait, value: object, columns: Floats, levels: Sequence[str]) -> Fact | None:
+def trait_fact(trait: Trait, value: object, columns: Row | Floats, levels: Sequence[str]) -> Fact | None:
     """Return the value that a trait's sentence may quote, None where it was not understood.
 
     What a lead has typed in is quoted only where it is one of many alike: a category that training saw often, a number, or
@@ -168,8 +185,8 @@ def trait_fact(trait: Trait, value: object, columns: Floats, levels: Sequence[st
         level = level_of(value)
         return level if level in levels else None
     if trait.type == "number":
-        return exact(float(columns[0])) if np.isfinite(columns[0]) else None
-    if not np.isfinite(columns[0]):
+        return exact(float(columns[0])) if isfinite(columns[0]) else None
+    if not isfinite(columns[0]):
         return None
     if trait.type == "flag":
         return str(value)
@@ -196,6 +213,6 @@ def _read(builder: FeatureBuilder, trait: Trait, value: object) -> object:
         level = level_of(value)
         return level if level in builder.levels.get(trait.name, ()) else None
     column = builder.columns[builder.places_of[trait.name][0]]
-    if math.isnan(trait_number(column, trait, value)):
+    if isnan(trait_number(column, trait, value)):
         return None
     return value if isinstance(value, str | int | float) else str(value)

@@ -7,15 +7,16 @@ marked speakable are said, only in the direction of their behaviour, and every n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from math import fsum, inf
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.definition import Signal, Trait
+from features.durations import DAY
 from features.languages import Peers
 from features.matrix import FeatureBuilder
 from features.phrases import Phrase
@@ -26,14 +27,16 @@ from serving.scoring.facts import (
     Fact,
     Facts,
     Pane,
+    Row,
     comparable,
     exact,
     narrowest,
     panes,
-    said,
     says_something,
+    sentence,
     trait_fact,
 )
+from serving.scoring.playbooks import Advisor
 from serving.scoring.reference import Reference
 
 LEAST_SHARE: Final = 0.02
@@ -73,6 +76,75 @@ class Missing:
     facts: Mapping[str, Fact]
 
 
+class Case(NamedTuple):
+    """One lead to explain, in plain numbers.
+
+    Attributes
+    ----------
+    row : its values
+    pulls : what each column adds beyond a typical trial of the same age
+    totals : the same of each of `Explainer.owners`
+    at : the place of its age, as `Reference.place` gives it
+    traits : its trait values as they were given
+    """
+
+    row: Row
+    pulls: Row
+    totals: Row
+    at: int
+    traits: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What there is to say of a signal, as far as it is the same for all leads.
+
+    Attributes
+    ----------
+    name, kind, text, mention : as the signal has them, whose own fields take longer to read
+    sign : which way much of it speaks, 0 where the data decides
+    panes : the windows that its sentence can be about
+    floors : for each of them the values, by age, above which it is much of what is good or bad; None where any will do
+    widest : the longest of them, None where there is none
+    counted : for each window that counts it, the length in microseconds and the place of the column
+    clear : whether a comparison can stand at the end of its sentence
+    """
+
+    signal: Signal
+    name: str
+    kind: str
+    text: Phrase
+    mention: Phrase | None
+    sign: int
+    panes: tuple[Pane, ...]
+    floors: tuple[Row | None, ...]
+    widest: Pane | None
+    counted: tuple[tuple[float, int], ...]
+    clear: bool
+
+    @classmethod
+    def of(cls, signal: Signal, panes: tuple[Pane, ...], compared: Comparisons) -> Behaviour:
+        """Return that of a signal with these windows."""
+        floors = tuple(compared.floors(pane.leading) if signal.sign else None for pane in panes)
+        widest = max(panes, key=lambda pane: pane.length, default=None)
+        counted = tuple((pane.length, pane.counted) for pane in panes if pane.counted is not None)
+        return cls(
+            signal, signal.name, signal.kind, signal.text, signal.mention, signal.sign,
+            panes, floors, widest, counted, comparable(signal),
+        )  # fmt: skip
+
+    def never_done(self, row: Row) -> bool:
+        """Whether all that was counted since the trial began is none: a shorter window cannot say that."""
+        since_start = row[0] * DAY
+        whole = False
+        for length, place in self.counted:
+            if length >= since_start:
+                if row[place] != 0:
+                    return False
+                whole = True
+        return whole
+
+
 @dataclass(frozen=True)
 class Explainer:
     """Says reasons for rows of one artifact's columns."""
@@ -83,6 +155,11 @@ class Explainer:
     @cached_property
     def wording(self) -> Wording:
         return wording(self.builder.definition.language)
+
+    @cached_property
+    def advisor(self) -> Advisor:
+        """What says which playbook the reasons lead to."""
+        return Advisor(self.builder.definition, self.wording)
 
     @cached_property
     def _compared(self) -> Comparisons:
@@ -101,14 +178,42 @@ class Explainer:
         return np.array([self.builder.places_of[owner][0] for owner in self.owners], np.int64)
 
     @cached_property
-    def _unproven(self) -> NDArray[np.bool_]:
-        return np.array([not self.reference.shows(owner) for owner in self.owners])
+    def _unproven(self) -> tuple[bool, ...]:
+        return tuple(not self.reference.shows(owner) for owner in self.owners)
 
     @cached_property
     def panes(self) -> dict[str, tuple[Pane, ...]]:
         """The windows that each signal's sentence can be about."""
         definition = self.builder.definition
         return {one.name: panes(one, self.builder.columns, definition, self.wording) for one in definition.signals}
+
+    @cached_property
+    def _behaviours(self) -> dict[str, Behaviour]:
+        """All that a text can be about, by the name of the signal."""
+        signals = self.builder.definition.signals
+        return {one.name: Behaviour.of(one, self.panes[one.name], self._compared) for one in signals if one.speakable}
+
+    @cached_property
+    def _spoken(self) -> tuple[Behaviour | Trait | None, ...]:
+        """What each of `owners` is to a text: None for those of which nobody speaks."""
+        traits = {one.name: one for one in self.builder.definition.traits if one.speakable}
+        return tuple(self._behaviours.get(owner) or traits.get(owner) for owner in self.owners)
+
+    @cached_property
+    def _expected(self) -> tuple[tuple[tuple[Behaviour, Missing], ...], ...]:
+        """For each age of the reference, what most converters had done by then, the most common first."""
+        return tuple(tuple(self._expected_at(place)) for place in range(len(self.reference.ages)))
+
+    def _expected_at(self, place: int) -> Iterator[tuple[Behaviour, Missing]]:
+        age, converters = self.reference.ages[place], self.reference.converters
+        known = [(converters[name][place], one) for name, one in self._behaviours.items() if name in converters]
+        for share, behaviour in sorted(known, key=lambda pair: -pair[0]):
+            signal = behaviour.signal
+            if signal.missing and share >= COMMON_AMONG_CONVERTERS:
+                tenths = min(9, whole_percent(100 * share) // 10)
+                facts: Facts = {"converters_in_10": tenths, "day": exact(age), "share": share}
+                text = self.wording.never(signal.missing, tenths, age)
+                yield behaviour, Missing(signal.name, signal.kind, text, facts)
 
     def relative(self, rows: Floats, contributions: Floats) -> Floats:
         """Return what each column adds beyond a typical trial of the same age: float64 array of shape (n, n_columns).
@@ -117,13 +222,17 @@ class Explainer:
         ----------
         contributions : float64 array of shape (n, n_columns + 1) or (n, n_columns)
         """
-        found: Floats = contributions[:, : rows.shape[1]] - self.reference.typical_at(rows[:, 0])
-        return found
+        return self.reference.beyond_typical(rows[:, 0], contributions[:, : rows.shape[1]])
 
     def by_owner(self, columns: Floats) -> Floats:
         """Return the sums over the columns of each of `owners`: (n, n_columns) becomes (n, n_owners)."""
         found: Floats = np.add.reduceat(columns, self._starts, axis=-1)
         return found
+
+    def cases(self, rows: Floats, relative: Floats, traits: Iterable[Mapping[str, object]]) -> Iterator[Case]:
+        """Yield what `speaks` is asked about, for rows and what `relative` says of them."""
+        ages = map(self.reference.place, rows[:, 0].tolist())
+        return map(Case, rows.tolist(), relative.tolist(), self.by_owner(relative).tolist(), ages, traits)
 
     def reasons(self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int) -> list[Reason]:
         """Return up to `most` reasons that speak for a lead: the strongest first, those that are proven before the others.
@@ -133,101 +242,107 @@ class Explainer:
         row, relative : float64 arrays of shape (n_columns,), as `relative` gives them
         traits : the lead's trait values as they were given
         """
-        return self._strongest(row, relative, traits, most, way=1, but=frozenset())
+        (case,) = self.cases(row[None], relative[None], [traits])
+        return self.speaks(case, most)
 
     def against(
         self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int, but: frozenset[str] = frozenset()
     ) -> list[Reason]:
         """Return up to `most` reasons that speak against a lead, in the same order, without the signals of `but`."""
-        return self._strongest(row, relative, traits, most, way=-1, but=but)
+        (case,) = self.cases(row[None], relative[None], [traits])
+        return self.speaks(case, most, way=-1, but=but)
 
-    def _strongest(
-        self, row: Floats, relative: Floats, traits: Mapping[str, object], most: int, *, way: int, but: frozenset[str]
-    ) -> list[Reason]:
-        pull = way * relative
-        totals = self.by_owner(pull)
-        least = max(LEAST_SHARE * float(totals[totals > 0].sum()), LEAST_PULL)
+    def speaks(self, case: Case, most: int, *, way: int = 1, but: frozenset[str] = frozenset()) -> list[Reason]:
+        """Return up to `most` reasons for (`way` 1) or against (-1) a lead: what `reasons` and `against` give."""
         found: list[Reason] = []
-        for place in np.lexsort((-totals, self._unproven)).tolist():
-            total = float(totals[place])
+        for place in self._strongest(case.totals, way):
             if len(found) == most:
                 break
-            if total > least and self.owners[place] not in but:
-                reason = self._reason(self.owners[place], way * total, row, pull, traits, way)
-                found += [] if reason is None else [reason]
+            if self.owners[place] not in but and (reason := self._reason(place, case, way)) is not None:
+                found.append(reason)
         return found
 
-    def _reason(
-        self, owner: str, total: float, row: Floats, pull: Floats, traits: Mapping[str, object], way: int
-    ) -> Reason | None:
-        """Return the reason that a signal or trait is; `pull` is what each column adds in the direction `way`."""
-        definition = self.builder.definition
-        signal, trait = definition.signal_of.get(owner), definition.trait_of.get(owner)
-        if signal is not None and signal.speakable:
-            if way > 0 and signal.sign < 0:
-                # Little of what is bad is no behaviour that one could name.
-                return None
-            if way < 0 and signal.sign > 0:
-                return self._too_little(signal, total, row)
-            return self._done(signal, total, row, pull)
-        if trait is not None and trait.speakable and traits.get(owner) is not None:
-            return self._fit(trait, total, row, traits[owner], way)
-        return None
+    def _strongest(self, totals: Row, way: int) -> list[int]:
+        """Return the places of those of `owners` that pull enough one way: the proven ones first, then the strongest."""
+        pulls, strong, unproven = [], [], self._unproven
+        for place, total in enumerate(totals):
+            pull = way * total
+            if pull > 0:
+                pulls.append(pull)
+                if pull > LEAST_PULL:
+                    strong.append((unproven[place], -pull, place))
+        least = LEAST_SHARE * fsum(pulls)
+        strong.sort()
+        return [place for _, minus, place in strong if -minus > least]
 
-    def _done(self, signal: Signal, total: float, row: Floats, pull: Floats) -> Reason | None:
+    def _reason(self, place: int, case: Case, way: int) -> Reason | None:
+        """Return the reason that one of `owners` is, in the direction `way`."""
+        spoken = self._spoken[place]
+        if spoken is None:
+            return None
+        total = case.totals[place]
+        if not isinstance(spoken, Behaviour):
+            value = case.traits.get(spoken.name)
+            return None if value is None else self._fit(spoken, total, case, value, way)
+        if way > 0 and spoken.sign < 0:
+            # Little of what is bad is no behaviour that one could name.
+            return None
+        if way < 0 and spoken.sign > 0:
+            return self._too_little(spoken, total, case)
+        return self._done(spoken, total, case, way)
+
+    def _done(self, behaviour: Behaviour, total: float, case: Case, way: int) -> Reason | None:
         """Return the reason that much was done, in the window that tells most."""
-        candidates = [
-            pane for pane in self.panes[signal.name]
-            if pane.happened_in(row)
-            and (signal.sign == 0 or pane.leading is None or self._compared.agrees(pane.leading, row, 1))
-        ]  # fmt: skip
-        if not candidates:
+        row, at, compare = case.row, case.at, self._compared
+        pane = self._telling(behaviour, case, way)
+        if pane is None:
             return None
-        best = max(candidates, key=lambda pane: float(pull[list(pane.places)].sum()))
-        pane = narrowest(best, candidates, row)
-        facts = pane.facts(row)
-        if not says_something(signal.text, facts):
-            return None
-        compared = self._compared.more_than(pane.leading, row)
-        if signal.sign == 0 and self._compared.knows(pane.leading):
+        compared = compare.more_than(pane.leading, row, at)
+        if behaviour.sign == 0 and compare.knows(pane.leading):
             # What speaks either way says nothing by itself: only how unusual it is does, where that can be told.
-            compared = compared or self._compared.fewer_than(pane.leading, row)
-            if not compared or not comparable(signal):
+            compared = compared or compare.fewer_than(pane.leading, row, at)
+            if not compared or not behaviour.clear:
                 return None
-        return self._said(signal, total, facts, compared)
+        facts = pane.facts(row)
+        return self._said(behaviour, total, facts, compared) if says_something(behaviour.text, facts) else None
 
-    def _too_little(self, signal: Signal, total: float, row: Floats) -> Reason | None:
+    def _telling(self, behaviour: Behaviour, case: Case, way: int) -> Pane | None:
+        """Return the window that tells most, None where nothing happened or, of what is good or bad, not much."""
+        row, pulls, at = case.row, case.pulls, max(case.at, 0)
+        among: list[Pane] = []
+        best, most = None, -inf
+        for pane, floor in zip(behaviour.panes, behaviour.floors, strict=True):
+            if pane.happened_in(row) and (floor is None or pane.leading is None or row[pane.leading] > floor[at]):
+                among.append(pane)
+                pull = way * fsum(map(pulls.__getitem__, pane.places))
+                if pull > most:
+                    best, most = pane, pull
+        return None if best is None else narrowest(best, among, row)
+
+    def _too_little(self, behaviour: Behaviour, total: float, case: Case) -> Reason | None:
         """Return the reason that something good was never done, or less than by most trials of the same age."""
-        pane = max(self.panes[signal.name], key=lambda one: one.length, default=None)
-        if pane is None or float(row[0]) < self.reference.ages[0]:
+        signal, pane, row = behaviour.signal, behaviour.widest, case.row
+        if pane is None or case.at < 0:
             # Nobody has to have done anything in the first hours.
             return None
-        if signal.missing and self._never_did(signal, row):
-            facts: Facts = {"window": pane.words} | ({} if "count" in signal.private else {"count": 0})
-            return Reason(signal.name, signal.kind, self.wording.never_yet(signal.missing), facts, total)
-        facts = pane.facts(row)
-        fewer = self._compared.fewer_than(pane.leading, row)
-        if not fewer or not says_something(signal.text, facts):
+        if signal.missing and behaviour.never_done(row):
+            none: Facts = {"window": pane.words} | ({} if "count" in signal.private else {"count": 0})
+            return Reason(signal.name, signal.kind, self.wording.never_yet(signal.missing), none, total)
+        fewer = self._compared.fewer_than(pane.leading, row, case.at)
+        if not fewer or not says_something(signal.text, facts := pane.facts(row)):
             return None
-        return self._said(signal, total, facts, fewer)
+        return self._said(behaviour, total, facts, fewer)
 
-    def _never_did(self, signal: Signal, row: Floats) -> bool:
-        """Whether all that was counted since the trial began is none: a shorter window cannot say that."""
-        counted = [pane.counted for pane in self.panes[signal.name] if pane.is_whole(float(row[0]))]
-        return any(place is not None for place in counted) and all(
-            row[place] == 0 for place in counted if place is not None
-        )
-
-    def _fit(self, trait: Trait, total: float, row: Floats, value: object, way: int) -> Reason | None:
+    def _fit(self, trait: Trait, total: float, case: Case, value: object, way: int) -> Reason | None:
         """Return the reason that a trait is, None where it would speak the other way than the trait's direction."""
-        places = self.builder.places_of[trait.name]
-        quoted = trait_fact(trait, value, row[places], self.builder.levels.get(trait.name, ()))
+        row, places = case.row, self.builder.places_of[trait.name]
+        quoted = trait_fact(trait, value, [row[place] for place in places], self.builder.levels.get(trait.name, ()))
         if quoted is None:
             return None
         facts: Facts = {} if trait.private else {"value": quoted}
         if trait.type == "number":
-            return self._number(trait, total, row, facts, way)
-        so = trait.type == "category" or bool(row[places[0]] > 0)
+            return self._number(trait, total, case, facts, way)
+        so = trait.type == "category" or row[places[0]] > 0
         phrase, agrees = (trait.text, way) if so else (trait.against, -way)
         if phrase is None or (trait.type != "category" and trait.sign == -agrees):
             return None
@@ -235,22 +350,22 @@ class Explainer:
             facts["standing"] = "enterprise" if row[places[1]] > 0 else "business"
         return self._told(trait.name, "fit", phrase, total, facts, {})
 
-    def _number(self, trait: Trait, total: float, row: Floats, facts: Facts, way: int) -> Reason | None:
+    def _number(self, trait: Trait, total: float, case: Case, facts: Facts, way: int) -> Reason | None:
         place = self.builder.places_of[trait.name][0]
         up = way * (trait.sign or way)
-        if trait.sign and not self._compared.agrees(place, row, up):
+        if trait.sign and not self._compared.agrees(place, case.row, case.at, up):
             return None
-        compared = {} if trait.private else self._compared.beyond(place, row, up)
+        compared = {} if trait.private else self._compared.beyond(place, case.row, case.at, up)
         return self._told(trait.name, "fit", trait.text, total, facts, compared)
 
-    def _said(self, signal: Signal, total: float, facts: Facts, compared: Facts) -> Reason:
-        mention = None
+    def _said(self, behaviour: Behaviour, total: float, facts: Facts, compared: Facts) -> Reason:
+        phrase, mention = behaviour.mention, None
         little = "fewer_than_percent" in compared
-        if signal.mention is not None and total > 0 and not little and says_something(signal.mention, facts):
-            mention = signal.mention.fill(facts, self.wording)
+        if phrase is not None and total > 0 and not little and says_something(phrase, facts):
+            mention = phrase.fill(facts, self.wording)
         # That little was done is no news without how much others did.
-        told = compared if little or comparable(signal) else {}
-        return self._told(signal.name, signal.kind, signal.text, total, facts, told, mention)
+        told = compared if little or behaviour.clear else {}
+        return self._told(behaviour.name, behaviour.kind, behaviour.text, total, facts, told, mention)
 
     def _told(
         self,
@@ -262,23 +377,12 @@ class Explainer:
         compared: Facts,
         mention: str | None = None,
     ) -> Reason:
-        text = self._compared.words(phrase.fill(said(facts, self.wording), self.wording), compared)
+        text = self._compared.words(sentence(phrase, facts, self.wording), compared)
         return Reason(owner, kind, text, {**facts, **compared}, total, mention)
 
-    def missing(self, row: Floats) -> list[Missing]:
+    def missing(self, row: Row) -> list[Missing]:
         """Return what this lead has not done and most converters had by its age, the most common first."""
-        found = sorted(self._not_done(row), key=lambda pair: -pair[0])
-        return [one for _, one in found]
-
-    def _not_done(self, row: Floats) -> Iterator[tuple[float, Missing]]:
-        for signal in self.builder.definition.signals:
-            known = self.reference.share_of_converters(signal.name, float(row[0]))
-            if not signal.missing or not signal.speakable or known is None or known.share < COMMON_AMONG_CONVERTERS:
-                continue
-            if not self.reference.covers(float(row[0])):
-                continue
-            if self._never_did(signal, row):
-                tenths = min(9, whole_percent(100 * known.share) // 10)
-                facts: Facts = {"converters_in_10": tenths, "day": exact(known.age), "share": known.share}
-                text = self.wording.never(signal.missing, tenths, known.age)
-                yield known.share, Missing(signal.name, signal.kind, text, facts)
+        if not self.reference.covers(row[0]):
+            return []
+        expected = self._expected[self.reference.place(row[0])]
+        return [missing for behaviour, missing in expected if behaviour.never_done(row)]

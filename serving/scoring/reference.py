@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from features.compiling import compiled
 from features.windows import Floats
 
 
@@ -32,6 +35,24 @@ class Usual:
 
     values: tuple[tuple[float, ...], ...]
     up_to: tuple[tuple[float, ...], ...]
+
+    @cached_property
+    def half(self) -> tuple[float, ...]:
+        """For each age, the value above which a lead surely has more than half of those of whom it is known.
+
+        Infinite where there is none, and the other way round where it is known of nobody.
+        """
+        return tuple(self._half(place) for place in range(len(self.values)))
+
+    def _half(self, place: int) -> float:
+        least = self.known(place) / 2
+        pairs = zip(self.values[place], self.up_to[place], strict=True)
+        return next((value for value, share in pairs if share >= least), math.inf) if least else -math.inf
+
+    def known(self, place: int) -> float:
+        """Return the share of leads of whom a value is known."""
+        shares = self.up_to[place]
+        return shares[-1] if shares else 0.0
 
     def below(self, place: int, value: float) -> float:
         """Return a share of leads that surely had less: between two stored values the share is that of the lower one."""
@@ -80,8 +101,7 @@ class Reference:
 
     def percentiles(self, probabilities: Floats) -> Floats:
         """Return the share of reference leads below each probability, 0 to 100."""
-        below = np.searchsorted(self.quantiles, probabilities, side="left")
-        share: Floats = 100.0 * below / len(self.quantiles)
+        share: Floats = 100.0 * self.quantiles.searchsorted(probabilities, side="left") / len(self.quantiles)
         return share
 
     def covers(self, age: float) -> bool:
@@ -94,7 +114,20 @@ class Reference:
 
     def typical_at(self, ages: Floats) -> Floats:
         """Return what columns add for a typical trial of each age, the first known one where it is younger: (n, n_columns)."""
-        return self.typical[np.clip(np.searchsorted(self.ages, ages, side="right") - 1, 0, None)]
+        return self.typical[np.maximum(self._ages.searchsorted(ages, side="right") - 1, 0)]
+
+    def beyond_typical(self, ages: Floats, contributions: Floats) -> Floats:
+        """Return what columns add beyond a typical trial of each age: float64 array of shape (n, n_columns)."""
+        relative = np.empty(contributions.shape)
+        # Its import brings in the compiler.
+        from serving.scoring import score_kernel
+
+        compiled(score_kernel, "take_typical")(relative, contributions, ages, self._ages, self.typical)
+        return relative
+
+    @cached_property
+    def _ages(self) -> Floats:
+        return np.array(self.ages, np.float64)
 
     def share_of_converters(self, signal: str, age: float) -> Share | None:
         """Return the share of converters that had done it by the last reference age not after `age`, None where unknown."""
@@ -116,8 +149,7 @@ class Reference:
 
     def share_known(self, column: str, age: float) -> float:
         """Return the share of leads of whom a column's value is known at the last reference age not after `age`."""
-        known = self.usual[column].up_to[max(0, self.place(age))]
-        return known[-1] if known else 0.0
+        return self.usual[column].known(max(0, self.place(age)))
 
     def _compared(self, column: str, age: float, value: float, *, less: bool) -> Share | None:
         place = self.place(age)

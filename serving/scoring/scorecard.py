@@ -6,14 +6,19 @@ split. Only applies numbers; learning them is `training.fit`'s business.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 
+from features.compiling import compiled
 from features.windows import Floats
 
 LARGEST: Final = float(np.finfo(np.float64).max)
+WHOLE: Final = 256
+"""Whole numbers below this have their logarithms in a table."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,61 @@ class Scorecard:
 
         These are the exact Shapley values of a line, against the average lead that it was fitted on.
         """
-        return (signed_log(rows, self.absent) - self.center) / self.scale * self.points
+        linear, _ = self._alone.lines(rows)
+        found: Floats = linear[0]
+        return found
 
     def margins(self, rows: Floats) -> Floats:
         """Return the log-odds of each row: float64 array of shape (n,)."""
-        # Row by row sums, not a matrix product: a lead's score must not depend on which leads stand beside it.
-        margins: Floats = self.contributions(rows).sum(axis=1) + self.base
-        return margins
+        _, margins = self._alone.lines(rows)
+        found: Floats = margins[0]
+        return found
+
+    @cached_property
+    def _alone(self) -> Scorecards:
+        return Scorecards((self,))
+
+
+@dataclass(frozen=True)
+class Scorecards:
+    """Several scorecards of the same columns, as the compiled loops read them."""
+
+    each: tuple[Scorecard, ...]
+
+    def lines(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return what each column adds to each scorecard, (n_cards, n, n_columns), and the log-odds, (n_cards, n)."""
+        rows = np.ascontiguousarray(rows, np.float64)
+        linear, margins = np.empty((len(self.each), *rows.shape)), np.empty((len(self.each), len(rows)))
+        _compiled("add_lines")(linear, margins, rows, self.numbers, self.bases, self.whole)
+        return linear, margins
+
+    @cached_property
+    def numbers(self) -> Floats:
+        """For each card the logarithm that stands in for NaN, then center, scale and points: (n_cards, 4, n_columns)."""
+        each = [(_logs(one.absent), one.center, one.scale, one.points) for one in self.each]
+        return np.array(each, np.float64).reshape(len(each), 4, -1)
+
+    @cached_property
+    def bases(self) -> Floats:
+        return np.array([one.base for one in self.each], np.float64)
+
+    @cached_property
+    def whole(self) -> Floats:
+        """The logarithms of the first whole numbers."""
+        return _logs(np.arange(WHOLE, dtype=np.float64))
+
+
+def _logs(values: Floats) -> Floats:
+    logs = np.empty(len(values))
+    _compiled("fill_logs")(logs, np.ascontiguousarray(values, np.float64))
+    return logs
+
+
+def _compiled(name: str) -> Callable[..., Any]:
+    # Its import brings in the compiler.
+    from serving.scoring import score_kernel
+
+    return compiled(score_kernel, name)
 
 
 def signed_log(rows: Floats, absent: Floats) -> Floats:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +15,16 @@ from features.errors import ArtifactError
 from features.matrix import FeatureBuilder
 from features.segments import segment_numbers
 from features.windows import Floats, Ints
+from serving.scoring.arithmetic import Arithmetic
 from serving.scoring.artifact import TOLERANCE, Artifact, load
 from serving.scoring.calibration import probabilities_of
 from serving.scoring.contributions import Contributions
 from serving.scoring.decision import Cutoff, Segmented, parts
 from serving.scoring.reasons import Explainer
+from serving.scoring.tree_text import trees_of
+
+SCORED_AT_ONCE: Final = 2_048
+"""Rows that are scored together: what is made of them on the way stays in the processor's own memory."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Scored:
     percentiles : float64 array of shape (n,), 0 to 100, among the leads that the model was made with
     is_pql, is_nurture : bool arrays of shape (n,), never both
     within : float64 array of shape (n, n_days), the probability to convert within each of the artifact's `course.days`
+    linear : float64 array of shape (n, n_columns), what the scorecard's columns add; None where rows are too many to keep it
     """
 
     rows: Floats
@@ -39,6 +47,13 @@ class Scored:
     is_pql: npt.NDArray[np.bool_]
     is_nurture: npt.NDArray[np.bool_]
     within: Floats
+    linear: Floats | None = None
+
+    @classmethod
+    def joined(cls, rows: Floats, parts: Sequence[Scored]) -> Scored:
+        """Return what was made of `rows`, which were scored part by part."""
+        made = ("probabilities", "percentiles", "is_pql", "is_nurture", "within")
+        return cls(rows, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in made})
 
 
 class Scorer:
@@ -66,13 +81,17 @@ class Scorer:
 
     def score(self, rows: Floats) -> Scored:
         """Return the scores of feature rows of shape (n, n_columns), in the builder's column order."""
-        probabilities = self.probabilities(rows)
+        if len(rows) > SCORED_AT_ONCE:
+            starts = range(0, len(rows), SCORED_AT_ONCE)
+            return Scored.joined(rows, [self.score(rows[start : start + SCORED_AT_ONCE]) for start in starts])
+        found, linear = self.arithmetic(np.ascontiguousarray(rows, np.float64))
+        probabilities, percentiles, within = found[:, 0], found[:, 1], found[:, 2:]
         course = self.artifact.course
-        covered, within = course.covers(rows[:, 0]), course.probabilities(probabilities, rows)
+        covered = course.covers(rows[:, 0])
         # At other ages nothing is promised: a model that learned from two weeks knows nothing of leads of half a year.
         pql = self.artifact.decision.flags(probabilities, self.segments(rows)) & covered
         nurture = course.nurture(within[:, -1], pql) & covered
-        return Scored(rows, probabilities, self.artifact.reference.percentiles(probabilities), pql, nurture, within)
+        return Scored(rows, probabilities, percentiles, pql, nurture, within, linear[0])
 
     def segments(self, rows: Floats) -> Ints | None:
         """Return the segment number of each row where the decision has segments, else None."""
@@ -81,15 +100,20 @@ class Scorer:
 
     def margins(self, rows: Floats) -> Floats:
         """Return the raw score of each row, in log-odds before calibration: float64 array of shape (n,)."""
-        if not len(rows):
-            return np.empty(0)
-        trees = np.asarray(self.artifact.booster.predict(rows, raw_score=True, num_threads=1))
-        margins: Floats = self.artifact.scorecard.margins(rows) + trees
+        margins: Floats = self.artifact.scorecard.margins(rows) + self.arithmetic.forest.margins(rows)
         return margins
 
     def probabilities(self, rows: Floats) -> Floats:
         """Return calibrated probabilities: float64 array of shape (n,)."""
-        return self.artifact.calibration.probabilities(self.margins(rows))
+        return self.score(rows).probabilities
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic:
+        """What is computed of rows."""
+        artifact = self.artifact
+        trees = trees_of(artifact.booster_text, len(self.builder.columns))
+        quantiles = artifact.reference.quantiles
+        return Arithmetic.of(trees, artifact.scorecard, artifact.calibration, artifact.course, quantiles)
 
     @cached_property
     def contributions(self) -> Contributions:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -86,14 +87,18 @@ class TreeContributions:
         rows = np.ascontiguousarray(rows, np.float64)
         out = np.zeros((len(rows), self.n_columns + 1))
         out[:, -1] = self.base
-        asked, groups, deep = (self.splits.column, self.splits.threshold, self.splits.flips), self.groups, self.deep
-        if self.cells.size:
-            told = (groups.starts, groups.forks, groups.groups, groups.asked, groups.columns, self.cells)
-            _compiled("add_tables")(out, rows, *asked, *told)
-        if deep.leaves.size:
-            told = (deep.leaves, deep.values, deep.steps, deep.shares, deep.columns, *self.rules)
-            _compiled("add_deep")(out, rows, *asked, *told)
+        for add, told in self._adding:
+            add(out, rows, *told)
         return out
+
+    @cached_property
+    def _adding(self) -> tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...]:
+        """The compiled functions that add to contributions, and what each is told beside the rows."""
+        asked, groups, deep = (self.splits.column, self.splits.threshold, self.splits.flips), self.groups, self.deep
+        tables = (*asked, groups.starts, groups.forks, groups.groups, groups.asked, groups.columns, self.cells)
+        leaves = (*asked, deep.leaves, deep.values, deep.steps, deep.shares, deep.columns, *self.rules)
+        used = [("add_tables", tables, self.cells.size), ("add_deep", leaves, deep.leaves.size)]
+        return tuple((_compiled(name), told) for name, told, size in used if size)
 
 
 def _rules(widest: int) -> Floats:

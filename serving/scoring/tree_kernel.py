@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# How many rows go together.
-BLOCK = 64
+# How many rows go together, and from how many on it is worth it.
+BLOCK, MANY = 64, 8
 # The numbers of `serving.scoring.tree_text`, here for the compiler to put in.
 NAN_FLIPS, ZERO_FLIPS, ZERO = 1, 2, float(np.float32(1e-35))
 
@@ -36,6 +36,19 @@ def ask(values, n, column, threshold, flips, left):
     if flips & ZERO_FLIPS:
         for row in range(n):
             left[row] ^= 1 if values[column, row] == 0.0 else 0
+
+
+@njit
+def goes_left(row, column, threshold, flips):
+    """Whether a single row goes left at a split: what `ask` notes of many."""
+    value = row[column]
+    if -ZERO <= value <= ZERO:
+        value = 0.0
+    left = value <= threshold
+    if flips:
+        left |= (flips & NAN_FLIPS) != 0 and np.isnan(value)
+        left ^= (flips & ZERO_FLIPS) != 0 and value == 0.0
+    return left
 
 
 @njit
@@ -105,14 +118,41 @@ def fill_tables(cells, leaves, values, tests, shares, points, weights):
                 cells[table + answer * width + tests[low + i, 2]] += values[leaf] * into[i, pattern]
 
 
+@njit
+def add_to_one(out, row, column, threshold, flips, starts, forks, groups, asked, columns, cells, patterns):
+    """Add to `out` (n_columns + 1,) what the tables say of a single row."""
+    for tree in range(len(starts) - 1):
+        for at in range(starts[tree, 0], starts[tree + 1, 0]):
+            split, before, fresh, bit = forks[at, 0], forks[at, 1], forks[at, 2], forks[at, 3]
+            holds, fails = patterns[before, 0] | fresh, patterns[before, 0] & ~bit
+            left = goes_left(row, column[split], threshold[split], flips[split])
+            patterns[forks[at, 4], 0] = holds if left else fails
+            patterns[forks[at, 5], 0] = fails if left else holds
+        for at in range(starts[tree, 1], starts[tree + 1, 1]):
+            answer, bit = patterns[groups[at, 0], 0], groups[at, 1]
+            for place in range(groups[at, 2], groups[at, 3]):
+                split = asked[place]
+                answer |= np.int64(goes_left(row, column[split], threshold[split], flips[split])) << bit
+                bit += 1
+            low, high = groups[at, 5], groups[at, 6]
+            cell = groups[at, 4] + answer * (high - low) - low
+            for i in range(low, high):
+                out[columns[i]] += cells[cell + i]
+
+
 def add_tables(out, rows, column, threshold, flips, starts, forks, groups, asked, columns, cells):
-    """Add to `out` (n, n_columns + 1) what the tables say of each row."""
+    """Add to `out` (n, n_columns + 1) what the tables say of each row; in blocks where there are many."""
     most = 0
     for tree in range(len(starts) - 1):
         most = max(most, starts[tree + 1, 0] - starts[tree, 0])
     block = min(BLOCK, len(rows))
-    values = np.empty((rows.shape[1], block))
     patterns = np.zeros((2 * most + 1, block), np.int64)
+    if block < MANY:
+        for row in range(len(rows)):
+            told = (column, threshold, flips, starts, forks, groups, asked, columns, cells)
+            add_to_one(out[row], rows[row], *told, patterns)
+        return
+    values = np.empty((rows.shape[1], block))
     left, answers = np.empty(block, np.int64), np.empty(block, np.int64)
     for first in range(0, len(rows), BLOCK):
         n = min(BLOCK, len(rows) - first)

@@ -295,3 +295,37 @@ def test_the_usual_clock_may_be_named_without_changing_the_fingerprint() -> None
 )
 def test_what_is_only_said_does_not_change_the_fingerprint(old: str, new: str) -> None:
     assert FeatureBuilder(changed(old, new), LEVELS).fingerprint == ORIGINAL
+
+
+# --- what a column can hold -------------------------------------------------------------------
+
+
+def test_values_may_be_unknown_of_traits_and_of_measures_that_nothing_leaves_empty() -> None:
+    unknown = {column.name for column in TABLE if column.may_be_unknown}
+    assert unknown == {
+        "invites_days_since_first", "invites_days_since_last", "stuck_days_since_last", "depth_mean_seconds_3d",
+        "depth_mean_seconds_trial", "depth_days_to_reach_2", "team_lead_rank_2d", "size", "sector=retail",
+        "sector=health care", "mail_is_business", "invited",
+    }  # fmt: skip
+
+
+def test_flags_are_thresholds_that_were_reached_and_traits_that_are_so_or_not() -> None:
+    assert {column.name for column in TABLE if column.is_flag} == {
+        "invites_reached_3_1d", "invites_reached_3_7d", "invites_reached_3_trial", "sector=retail", "sector=health care",
+        "mail_is_business", "invited",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "span"),
+    [
+        ("trial_age_days", (0, float("inf"))), ("invites_count_1d", (0, float("inf"))),
+        ("invites_sum_seats_1d", (-float("inf"), float("inf"))), ("invites_trend_1d", (-1, 1)),
+        ("invites_reached_3_1d", (0, 1)), ("depth_share_3d", (0, 1)), ("depth_mean_seconds_3d", (-float("inf"), float("inf"))),
+        ("team_user_growth_2d", (-1, 1)), ("team_lead_share_2d", (0, 1)), ("team_lead_rank_2d", (1, float("inf"))),
+        ("depth_days_to_reach_2", (0, float("inf"))), ("size", (-float("inf"), float("inf"))), ("sector=retail", (0, 1)),
+        ("mail_is_business", (0, 1)), ("invited", (0, 1)),
+    ],
+)  # fmt: skip
+def test_a_column_knows_between_what_its_values_lie(name: str, span: tuple[float, float]) -> None:
+    assert named(name).range == span

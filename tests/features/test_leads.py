@@ -139,3 +139,11 @@ def test_leads_that_are_taken_keep_all_that_is_known_of_them() -> None:
     assert [some.started_at[0], some.ends_at[0], some.closed_at[0], some.converted_at[0]] == [12, 22, 32, 42]
     assert [some.traits["size"].value(lead, 0) for lead in range(3)] == [3, 1, 3]
     assert len(many.take(np.zeros(0, np.int64))) == 0
+
+
+def test_what_was_always_so_is_known_at_every_moment_like_any_other_value() -> None:
+    always = TraitLog.constant(["a", None, "c"])
+    dated = TraitLog(always.offsets, always.since, always.values)
+    which, as_of = np.array([2, 0, 1, 2]), np.array([0, NOW, -NOW, NEVER])
+    assert always.at(which, as_of).tolist() == dated.at(which, as_of).tolist() == [2, 0, 1, 2]
+    assert always.take(np.array([2, 1])).at(np.array([0, 1]), np.array([NOW, NOW])).tolist() == [0, 1]

@@ -131,7 +131,8 @@ def test_codes_are_numbered_without_gaps_and_a_lead_is_known_by_the_code_of_its_
     logs = read_requests(happened, IDS, READ)
     for log in (logs.lead, logs.account):
         for row in log.codes:
-            assert set(row[row >= 0].tolist()) <= set(range(len(log.times) + log.repeated))
+            # One numbering serves both logs.
+            assert set(row[row >= 0].tolist()) <= set(range(len(logs.account.times) + logs.account.repeated))
     users = logs.account.codes[READ.user_row]
     for name, code in zip(IDS, logs.users.tolist(), strict=True):
         times = sorted(logs.account.times[users == code].tolist())

@@ -56,6 +56,25 @@ def test_a_truth_is_no_number() -> None:
     assert Phrase.parse("{value}").fill({"value": True}) == "True"
 
 
+def test_what_is_equal_to_a_number_said_before_is_said_as_what_it_is() -> None:
+    phrase = Phrase.parse("{value}")
+    assert [phrase.fill({"value": value}) for value in (1, 1.0, True, 0, -0.0, False)] == [
+        "1",
+        "1",
+        "True",
+        "0",
+        "0",
+        "False",
+    ]
+
+
+def test_the_same_number_is_said_in_the_words_of_each_language_and_sentence() -> None:
+    files, plainly = Phrase.parse("{count:file|files}"), Phrase.parse("{count}")
+    said = [files.fill({"count": 12_345}, wording(language)) for language in ("en", "de", "en")]
+    assert said == ["12,345 files", "12.345 files", "12,345 files"]
+    assert plainly.fill({"count": 12_345}) == "12,345"
+
+
 def test_a_fact_that_is_not_there_is_an_error_and_not_a_blank() -> None:
     with pytest.raises(KeyError, match="count"):
         Phrase.parse("{count}").fill({})

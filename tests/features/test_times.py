@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.errors import InvalidInput, InvalidSetting, NaiveTimestamp
-from features.times import INSTANT, instants, micros, moment_of, parse_instant, text_of, zone
+from features.times import INSTANT, common_instants, instants, micros, moment_of, parse_instant, text_of, zone
 
 VIENNA = "Europe/Vienna"
 NINE = micros(datetime(2026, 3, 1, 9, tzinfo=UTC))
@@ -295,3 +295,76 @@ def test_other_columns_stay_as_they_are() -> None:
     read = instants(frame, "t", None)
     assert read.columns == frame.columns
     assert read.select("a", "b").equals(frame.select("a", "b"))
+
+
+# --- the spellings of programs, read at once --------------------------------------------------
+
+MOMENTS = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31, 23, 59, 59), timezones=st.just(UTC))
+SPELLINGS = {
+    "plain": lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+    "milliseconds": lambda moment: f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z",
+    "python": lambda moment: f"{moment:%Y-%m-%dT%H:%M:%S}+00:00",
+    "microseconds": lambda moment: f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z",
+    "python, with microseconds": lambda moment: f"{moment:%Y-%m-%dT%H:%M:%S.%f}+00:00",
+}
+
+
+def slowly(text: str) -> int | None:
+    """Return what the way of all spellings makes of a text; the space keeps it out of the short one."""
+    try:
+        return parse_instant(f" {text}", "t")
+    except InvalidInput:
+        return None
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@given(st.data())
+def test_times_read_at_once_are_those_read_one_by_one(spelling: str, data: st.DataObject) -> None:
+    texts = [SPELLINGS[spelling](moment) for moment in data.draw(st.lists(MOMENTS, max_size=5))]
+    expected = list(map(slowly, texts))
+    assert common_instants(texts) == expected
+    assert [parse_instant(text, "t") for text in texts] == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(SPELLINGS)), MOMENTS), max_size=8))
+def test_times_in_several_spellings_are_read_at_once_too(told: list[tuple[str, datetime]]) -> None:
+    texts = [SPELLINGS[spelling](moment) for spelling, moment in told]
+    assert common_instants(texts) == list(map(slowly, texts))
+
+
+@given(
+    st.from_regex(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3}|\.[0-9]{6})?(Z|\+00:00)", fullmatch=True
+    )
+)
+@example("2026-02-29T00:00:00Z")
+@example("2028-02-29T00:00:00Z")
+@example("2026-01-01T24:00:00Z")
+@example("0999-01-01T00:00:00Z")
+@example("2026-00-01T00:00:00Z")
+@example("9999-12-31T23:59:59.999Z")
+@example("2026-W01-1T08:16:00Z")
+def test_nearly_right_texts_are_times_by_the_short_way_exactly_where_they_are_by_the_long(text: str) -> None:
+    expected = slowly(text)
+    try:
+        found: int | None = parse_instant(text, "t")
+    except InvalidInput:
+        found = None
+    assert found == expected
+    assert common_instants([text]) in (None, [expected])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2026-01-01T00:00:00", "Z2026-01-01T00:00:00Z"],
+        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:0\N{ARABIC-INDIC DIGIT ONE}Z"],
+        ["2026-01-01T00:00:00Z", "2026-02-30T00:00:00Z"],
+        ["2026-01-01T00:00:00Z\n"],
+        ["2026-01-01T00:00:00"],
+        ["2026-01-01T00:00:00z"],
+        ["NaT"], [""], ["", ""],
+    ],
+)  # fmt: skip
+def test_texts_of_other_spellings_are_left_to_be_read_one_by_one(texts: list[str]) -> None:
+    assert common_instants(texts) is None

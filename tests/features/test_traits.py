@@ -18,6 +18,7 @@ from features.traits import (
     learn_levels,
     level_of,
     levels_of,
+    misread,
     trait_column,
     trait_number,
 )
@@ -183,3 +184,53 @@ def test_only_categories_have_levels() -> None:
 
 def test_levels_can_be_written_as_json() -> None:
     assert levels_of({"sector": ("a", "b")}) == {"sector": ["a", "b"]}
+
+
+# --- what is no value of a trait --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("size", "ten", "a number"), ("size", "10 people", "a number"), ("size", "nan", "a number"), ("size", "inf", "a number"),
+        ("size", float("inf"), "a number"), ("invited", "maybe", "true or false"), ("invited", 2, "true or false"),
+        ("invited", 0.5, "true or false"), ("mail", 5, "an e-mail address or a domain"),
+        ("mail", True, "an e-mail address or a domain"),
+    ],
+)  # fmt: skip
+def test_a_value_that_nothing_can_be_made_of_is_told_what_it_must_be(name: str, value: object, wanted: str) -> None:
+    assert misread(DEFINITION.trait_of[name], value) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", 3), ("size", -0.5), ("size", " 7"), ("size", "1e3"), ("size", True), ("size", 10**400), ("size", 1e300),
+        ("invited", True), ("invited", "Yes"), ("invited", "0"), ("invited", 1), ("invited", 1.0), ("mail", "a@b.example"),
+        ("mail", "b.example"), ("mail", "nobody"), ("sector", 3), ("sector", "never seen"), ("sector", False),
+    ],
+)  # fmt: skip
+def test_a_value_that_tables_make_something_of_is_fine(name: str, value: object) -> None:
+    assert misread(DEFINITION.trait_of[name], value) is None
+
+
+@pytest.mark.parametrize("name", ["size", "sector", "mail", "invited"])
+@pytest.mark.parametrize("blank", [None, "", "  "])
+def test_nothing_is_not_known_and_no_mistake(name: str, blank: object) -> None:
+    assert misread(DEFINITION.trait_of[name], blank) is None
+
+
+@given(st.none() | st.booleans() | st.integers(-(10**14), 10**14) | st.floats(-1e14, 1e14) | st.text(max_size=6))
+def test_only_what_would_be_unknown_is_ever_refused(value: object) -> None:
+    for column in columns(DEFINITION, LEVELS):
+        trait = DEFINITION.trait_of.get(column.owner)
+        if trait is not None and misread(trait, value) is not None:
+            assert math.isnan(trait_number(column, trait, value))
+
+
+@given(st.lists(st.sampled_from([None, 1, 1.0, True, "1", "x", 3, "3"]), max_size=30))
+def test_few_values_are_read_like_many(values: list[object]) -> None:
+    for column in columns(DEFINITION, LEVELS)[1:]:
+        trait = DEFINITION.trait_of[column.owner]
+        many = trait_column(column, trait, [*values, *range(20)])[: len(values)]
+        np.testing.assert_array_equal(trait_column(column, trait, values), many)

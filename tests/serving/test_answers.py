@@ -98,7 +98,7 @@ def test_how_many_are_explained_together_changes_nothing(
     scorer: Scorer, people: list[Subject], monkeypatch: pytest.MonkeyPatch, at_once: int, asked: Asked
 ) -> None:
     expected = told(scorer, people, asked)
-    monkeypatch.setattr("serving.scoring.answers.EXPLAINED_AT_ONCE", at_once)
+    monkeypatch.setattr("serving.scoring.answers.ANSWERED_AT_ONCE", at_once)
     assert told(scorer, people, asked) == expected
 
 

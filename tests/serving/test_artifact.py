@@ -45,7 +45,7 @@ def unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
     def reached(*_: object, **__: object) -> None:
         pytest.fail("LightGBM was given the text of a folder that must be refused")
 
-    monkeypatch.setattr("serving.scoring.artifact.lgb.Booster", reached)
+    monkeypatch.setattr("serving.scoring.artifact.lightgbm", reached)
 
 
 def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -23,10 +23,10 @@ REFERENCE = Reference(np.array([0.5]), (3.0,), np.zeros((1, 4)), {}, {"views": U
 ENGLISH = Comparisons(COLUMNS, REFERENCE, wording("en"), whom="trials")
 
 
-def at(value: float, age: float = 4.2, place: int = 1) -> tuple[int, Any]:
-    row = np.zeros(4)
+def at(value: float, age: float = 4.2, place: int = 1) -> tuple[int, Any, int]:
+    row = [0.0] * 4
     row[0], row[place] = age, value
-    return place, row
+    return place, row, REFERENCE.place(age)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_more_is_said_from_three_quarters_on_and_fewer_from_half_on(
 
 @pytest.mark.parametrize("place", [None, 2])
 def test_what_nobody_counted_is_not_compared(place: int | None) -> None:
-    row = at(9.0)[1]
-    assert ENGLISH.more_than(place, row) == ENGLISH.fewer_than(place, row) == {}
+    _, *lead = at(9.0)
+    assert ENGLISH.more_than(place, *lead) == ENGLISH.fewer_than(place, *lead) == {}
 
 
 def test_before_the_first_age_nothing_is_compared_in_words() -> None:
@@ -71,6 +71,19 @@ def test_a_number_agrees_with_a_direction_where_half_of_the_others_are_on_the_ot
     assert (ENGLISH.agrees(*at(value), 1), ENGLISH.agrees(*at(value), -1)) == (above, below)
 
 
+@pytest.mark.parametrize("place", [1, 3])
+@pytest.mark.parametrize("value", [0.0, 1.0, 2.0, 2.5, 4.0, 9.0, np.nan])
+def test_a_number_agrees_upwards_where_it_is_above_the_floor_of_its_age(value: float, place: int) -> None:
+    floors = ENGLISH.floors(place)
+    assert floors is not None
+    assert (value > floors[0]) == ENGLISH.agrees(*at(value, place=place), 1)
+
+
+@pytest.mark.parametrize("place", [None, 2])
+def test_what_nobody_counted_has_no_floor(place: int | None) -> None:
+    assert ENGLISH.floors(place) is None
+
+
 def test_where_it_is_known_of_few_half_of_them_are_enough_to_agree_and_not_to_be_told() -> None:
     assert ENGLISH.agrees(*at(4.0, place=3), 1)
     assert not ENGLISH.agrees(*at(1.0, place=3), 1)
@@ -96,3 +109,10 @@ def test_accounts_are_compared_with_accounts() -> None:
         "3 views", {"more_than_percent": 76, "day": 3}
     )
     assert "76% of accounts" in found
+
+
+def test_the_same_comparison_of_two_leads_is_said_in_the_same_words() -> None:
+    compared = {"more_than_percent": 76, "day": 3}
+    assert ENGLISH.words("3 views", compared) == ENGLISH.words("3 views", compared)
+    assert ENGLISH.words("3 views", {"more_than_percent": 76}) == "3 views, more than 76% of trials"
+    assert ENGLISH.words("3 views", {"fewer_than_percent": 76}) == "3 views, fewer than 76% of trials"

@@ -13,7 +13,6 @@ from features.definition import Trait, Window, parse
 from features.durations import DAY
 from features.matrix import FeatureBuilder
 from features.phrases import Phrase
-from features.windows import Floats
 from features.wording import wording
 from serving.scoring.facts import (
     Pane,
@@ -23,8 +22,8 @@ from serving.scoring.facts import (
     leading_measure,
     narrowest,
     panes,
-    said,
     says_something,
+    sentence,
     trait_fact,
 )
 
@@ -60,11 +59,11 @@ def panes_of(name: str) -> dict[str, Pane]:
     return {one.window.name: one for one in panes(SIGNALS[name], BUILDER.columns, BUILDER.definition, ENGLISH)}
 
 
-def row(age: float = 0.0, **values: float) -> Floats:
-    found = np.zeros(len(PLACES))
+def row(age: float = 0.0, **values: float) -> list[float]:
+    found = [0.0] * len(PLACES)
     found[0] = age
     for name, value in values.items():
-        found[PLACES[name]] = value
+        found[PLACES[name]] = float(value)
     return found
 
 
@@ -177,13 +176,14 @@ def test_a_fact_is_the_number_itself_and_whole_where_it_is_whole(value: float) -
     assert isinstance(found, int) == value.is_integer()
 
 
-def test_when_it_last_happened_is_said_in_words_beside_the_facts() -> None:
-    assert said({"count": 2, "days_since_last": 3.9}, ENGLISH) == {
-        "count": 2,
-        "days_since_last": 3.9,
-        "last": "3 days ago",
-    }
-    assert said({"count": 2}, ENGLISH) == {"count": 2}
+def test_when_it_last_happened_is_said_in_words() -> None:
+    phrase = Phrase.parse("{count} times, last {last}")
+    assert sentence(phrase, {"count": 2, "days_since_last": 3.9}, ENGLISH) == "2 times, last 3 days ago"
+
+
+def test_what_a_sentence_does_not_quote_is_not_put_into_words() -> None:
+    # No moment lies a negative number of days back, and nobody asks for one.
+    assert sentence(Phrase.parse("{count} times"), {"count": 2, "days_since_last": -1.0}, ENGLISH) == "2 times"
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from features.durations import DAY
 from features.errors import InvalidInput
 from features.times import micros, text_of
 from serving.batch import read_for, score_open
-from serving.http import Desk, application
 from serving.scoring.answers import NAMED_BY_INPUT, Asked
 from serving.scoring.scorer import Scorer
+from tests.serving.inside import desk_of, front
 from training.demo import Demo
 
 Lead = dict[str, Any]
@@ -29,8 +29,7 @@ ASKED = Asked(REASONS)
 
 
 def over_http(scorer: Scorer, leads: list[Lead], as_of: int) -> list[dict[str, Any]]:
-    app = application()
-    app.state.desk = Desk(scorer, lambda: 0)
+    app = front(desk_of(scorer, 0))
     body = {"leads": leads, "as_of": text_of(as_of), "reasons": REASONS}
     with TestClient(app) as client:
         answer = client.post("/score", json=body)

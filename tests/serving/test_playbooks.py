@@ -13,7 +13,7 @@ from features.definition import Definition, parse
 from features.durations import DAY, HOUR
 from features.wording import wording
 from serving.scoring.facts import Fact
-from serving.scoring.playbooks import LEADING, Advice, Circumstances, Track, advise
+from serving.scoring.playbooks import LEADING, Advice, Advisor, Circumstances, Track
 from serving.scoring.reasons import Reason
 
 TEXT = """
@@ -51,7 +51,7 @@ def reason(
 def advised(
     reasons: Sequence[Reason], circumstances: Circumstances = NOTHING, definition: Definition = DEFINITION
 ) -> Advice | None:
-    return advise(definition, reasons, circumstances, ENGLISH)
+    return Advisor(definition, ENGLISH).advise(reasons, circumstances)
 
 
 def the_id(

@@ -468,20 +468,21 @@ def test_of_an_address_it_is_a_fact_whether_it_is_a_listed_enterprises(
 
 
 def test_missing_is_the_most_common_first_and_never_what_was_done() -> None:
-    assert [one.signal for one in EXPLAINER.missing(row(trial_age_days=1.5))] == ["recent"]
+    assert [one.signal for one in EXPLAINER.missing(row(trial_age_days=1.5).tolist())] == ["recent"]
     assert (
-        EXPLAINER.missing(row(trial_age_days=3.0))[0].text == "has not invited anybody; 7 in 10 converters had by day 3"
+        EXPLAINER.missing(row(trial_age_days=3.0).tolist())[0].text
+        == "has not invited anybody; 7 in 10 converters had by day 3"
     )
-    assert EXPLAINER.missing(row(trial_age_days=3.0, invites_count_trial=1)) == []
+    assert EXPLAINER.missing(row(trial_age_days=3.0, invites_count_trial=1).tolist()) == []
 
 
 def test_nothing_is_missing_before_the_first_age_that_is_known() -> None:
-    assert EXPLAINER.missing(row(trial_age_days=0.9)) == []
+    assert EXPLAINER.missing(row(trial_age_days=0.9).tolist()) == []
 
 
 def test_a_window_shorter_than_the_trial_cannot_say_that_something_never_happened() -> None:
-    assert "recent" in [one.signal for one in EXPLAINER.missing(row(trial_age_days=2.0))]
-    assert "recent" not in [one.signal for one in EXPLAINER.missing(row(trial_age_days=2.01))]
+    assert "recent" in [one.signal for one in EXPLAINER.missing(row(trial_age_days=2.0).tolist())]
+    assert "recent" not in [one.signal for one in EXPLAINER.missing(row(trial_age_days=2.01).tolist())]
     young, old = (against(row(trial_age_days=age), pulls(recent_count_2d=-1.0)) for age in (2.0, 2.01))
     assert ([one.text for one in young], old) == (["has not been late"], [])
 
@@ -489,7 +490,7 @@ def test_a_window_shorter_than_the_trial_cannot_say_that_something_never_happene
 @pytest.mark.parametrize(("share", "tenths"), [(0.5, 5), (0.55, 5), (0.6, 6), (0.79, 7), (0.96, 9), (1.0, 9)])
 def test_missing_rounds_down_and_never_says_ten_in_ten(share: float, tenths: int) -> None:
     reference = Reference(np.array([0.5]), (1.0,), np.zeros((1, len(PLACES))), {"invites": (share,)})
-    (one,) = Explainer(BUILDER, reference).missing(row(trial_age_days=2.0))
+    (one,) = Explainer(BUILDER, reference).missing(row(trial_age_days=2.0).tolist())
     assert one.facts == {"converters_in_10": tenths, "day": 1, "share": share}
     assert f"{tenths} in 10 converters had by day 1" in one.text
 

@@ -109,3 +109,24 @@ def test_where_it_is_known_of_nobody_nobody_has_less_or_more() -> None:
     assert REFERENCE.share_below("invites_count", 8.0, 3.0) == (7.0, 0.0)
     assert REFERENCE.share_above("invites_count", 8.0, 3.0) == (7.0, 0.0)
     assert REFERENCE.share_known("invites_count", 8.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("up_to", "half"),
+    [
+        ((0.5, 0.8, 1.0), 0.0), ((0.49, 0.8, 1.0), 2.0), ((0.1, 0.2, 0.4), 2.0), ((0.1, 0.15, 0.4), 5.0),
+        ((0.0, 0.0, 0.0), -np.inf),
+    ],
+)  # fmt: skip
+def test_half_of_those_of_whom_a_value_is_known_have_at_most_the_half(
+    up_to: tuple[float, float, float], half: float
+) -> None:
+    usual = Usual(((0.0, 2.0, 5.0),), (up_to,))
+    assert usual.half == (half,)
+    for value in (-1.0, 0.0, 0.1, 2.0, 2.1, 5.0, 9.0):
+        assert (value > half) == (usual.below(0, value) >= usual.known(0) / 2)
+
+
+def test_of_what_is_known_of_nobody_any_value_is_more_than_half() -> None:
+    assert Usual(((),), ((),)).half == (-np.inf,)
+    assert Usual(((),), ((),)).known(0) == 0.0

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,12 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.dataset import Dataset
-from features.errors import InvalidInput, NaiveTimestamp
+from features.errors import InvalidInput
 from features.leads import open_leads
 from features.times import parse_instant, text_of
-from serving.requests import MOST_LEADS, MOST_REASONS, Excluded, Failed, decode, error_body, result_body, score
+from serving.answering import answering, drained
+from serving.requests import MOST_LEADS, MOST_REASONS, Failed, decode, reading, result_body, score
 from serving.scoring.answers import NAMED_BY_INPUT, Answer
 from serving.scoring.scorer import Scorer
+from serving.web.refusals import error_body
 from training.demo import Demo
 
 Lead = dict[str, Any]
@@ -169,6 +172,8 @@ BAD_LEADS = [
     (lead(ends_at="soon"), "invalid_input", r"must be an ISO 8601 time", "leads[0].ends_at"),
     (lead(ends_at="2026-01-16T08:15:00"), "naive_timestamp", r"must carry a time zone", "leads[0].ends_at"),
     (lead(traits={"colour": "red"}), "invalid_input", r"unknown trait 'colour'.*knows company_size", "leads[0].traits"),
+    (lead(traits={"company_size": "ten"}), "invalid_input", r"must be a number, got 'ten'", "leads[0].traits.company_size"),
+    (lead(traits={"email": 5}), "invalid_input", r"must be an e-mail address or a domain, got '5'", "leads[0].traits.email"),
     (lead(traits={"company_size": [1]}), "invalid_input", r"Expected .*got `array`", "leads[0].traits[...]"),
     (lead(traits=[]), "invalid_input", r"Expected `object`, got `array`", "leads[0].traits"),
     (lead(traits=None), "invalid_input", r"Expected `object`, got `null`", "leads[0].traits"),
@@ -187,6 +192,16 @@ BAD_LEADS = [
     (
         with_event(event="x", timestamp="2026-01-03T00:00:00Z", properties=[]),
         "invalid_input", r"Expected `object \| null`, got `array`", "leads[0].events[5].properties",
+    ),
+    (
+        with_event(event="subscription_started", timestamp="2026-01-08T12:00:00Z"),
+        "already_converted", r"before as_of 2026-01-09T09:00:00Z, got 'subscription_started' at 2026-01-08T12:00:00Z",
+        "leads[0].events[5]",
+    ),
+    (
+        with_event(event="trial_cancelled", timestamp="2026-01-08T12:00:00Z"),
+        "trial_closed", r"before as_of 2026-01-09T09:00:00Z, got 'trial_cancelled' at 2026-01-08T12:00:00Z",
+        "leads[0].events[5]",
     ),
     (lead(traits={"email": "me@corkboard.example"}), "excluded", r"'u-1' is on .* list of excluded leads", "leads[0]"),
 ]  # fmt: skip
@@ -271,9 +286,11 @@ def test_properties_nested_however_deep_are_scored_or_refused(
         f' "timestamp": "2026-01-03T00:00:00Z", "properties": {{"limit": {nested}, "plan": {nested}}}}}]}}]}}'
     )
     outcome = outcome_of(scorer, body.encode())
-    assert depth > 900 or isinstance(outcome, Answer)
-    if isinstance(outcome, InvalidInput):
-        assert "recursion" in str(outcome)
+    if depth < 190:
+        assert isinstance(outcome, Answer)
+    else:
+        assert isinstance(outcome, Failed | InvalidInput)
+        assert "nested too deeply" in (outcome.error["message"] if isinstance(outcome, Failed) else str(outcome))
 
 
 def outcome_of(scorer: Scorer, body: bytes) -> Answer | Failed | InvalidInput:
@@ -395,6 +412,120 @@ def test_an_accounts_starts_count_once_per_user_and_started_at_not_besides(rich_
     )
 
 
+# --- accounts as leads ------------------------------------------------------------------------
+
+ACCOUNT: Lead = {
+    "account_id": "acme",
+    "started_at": LEAD["started_at"],
+    "traits": LEAD["traits"],
+    "events": [{**event, "user_id": event.get("user_id", "u-1")} for event in LEAD["events"]],
+}
+
+
+def account(**changes: Any) -> Lead:
+    return {name: value for name, value in {**copy.deepcopy(ACCOUNT), **changes}.items() if value is not ...}
+
+
+def test_an_account_is_named_by_its_account_id(rich_account: Scorer) -> None:
+    found = answer(rich_account, ACCOUNT)
+    assert (found.lead_id, found.account_id) == ("acme", "acme")
+
+
+def test_an_account_may_still_be_named_by_user_id_where_there_is_no_account_id(rich_account: Scorer) -> None:
+    found = answer(rich_account, account(account_id=..., user_id="acme"))
+    assert (found.lead_id, found.account_id) == ("acme", None)
+    assert found.receipt_id[:NAMED_BY_INPUT] == answer(rich_account, ACCOUNT).receipt_id[:NAMED_BY_INPUT]
+
+
+def test_of_both_names_the_account_id_is_the_leads_and_the_user_did_what_names_nobody(rich_account: Scorer) -> None:
+    nameless = [{name: value for name, value in event.items() if name != "user_id"} for event in LEAD["events"][:4]]
+    both = account(user_id="u-1", events=[*nameless, LEAD["events"][4]])
+    assert same(answer(rich_account, both), answer(rich_account, ACCOUNT))
+    assert answer(rich_account, account(events=[*nameless, {**nameless[0], "user_id": "acme"}])).receipt_id == (
+        answer(rich_account, account(events=nameless)).receipt_id
+    )
+
+
+def test_an_account_without_a_name_is_refused(rich_account: Scorer) -> None:
+    found = error(rich_account, account(account_id=...))
+    assert found["field"] == "leads[0].account_id"
+    assert "the leads of this model are accounts" in found["message"]
+    assert error(rich_account, account(account_id=" "))["field"] == "leads[0].account_id"
+
+
+def test_an_account_that_is_there_twice_is_scored_once(rich_account: Scorer) -> None:
+    first, second, other = ask(rich_account, ACCOUNT, ACCOUNT, account(account_id="other"))
+    assert isinstance(first, Answer)
+    assert isinstance(other, Answer)
+    assert isinstance(second, Failed)
+    assert (second.index, second.lead_id, second.error["code"]) == (1, "acme", "same_account")
+
+
+def test_an_account_is_found_again_in_another_part_of_the_request(rich_account: Scorer) -> None:
+    request = decode(json.dumps({"leads": [ACCOUNT, account(account_id="other"), ACCOUNT], "as_of": AS_OF}).encode())
+    found = drained(answering(reading(rich_account, request, NOW), None, 1))
+    assert [isinstance(one, Failed) for one in found] == [False, False, True]
+
+
+def test_a_blank_name_is_refused_even_where_it_names_nothing(rich_account: Scorer) -> None:
+    assert error(rich_account, account(user_id=" "))["field"] == "leads[0].user_id"
+
+
+def test_an_account_that_could_not_be_read_is_not_there_yet(rich_account: Scorer) -> None:
+    broken, whole = ask(rich_account, account(started_at="noon"), ACCOUNT)
+    assert isinstance(broken, Failed)
+    assert isinstance(whole, Answer)
+
+
+def test_accounts_that_are_excluded_are_so_by_either_name(
+    made_scorer: Callable[..., Scorer], rich_account_definition: str
+) -> None:
+    closed_out = made_scorer(rich_account_definition + "exclude: {accounts: [acme]}", {"source": ["partner"]})
+    assert error(closed_out, ACCOUNT)["code"] == "excluded"
+    assert error(closed_out, account(account_id=..., user_id="acme"))["code"] == "excluded"
+    assert isinstance(answer(closed_out, account(account_id="other")), Answer)
+
+
+def test_an_account_has_converted_with_its_first_user(rich_account: Scorer) -> None:
+    bought = {"event": "subscription_started", "timestamp": "2026-01-08T12:00:00Z", "user_id": "u-2"}
+    assert error(rich_account, account(events=[*ACCOUNT["events"], bought]))["code"] == "already_converted"
+
+
+def test_the_example_of_an_account_is_scored(made_scorer: Callable[..., Scorer]) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    model = made_scorer((examples / "accounts.yaml").read_text(encoding="utf-8"), {})
+    (found,) = score(model, decode((examples / "account_lead.json").read_bytes()), NOW)
+    assert isinstance(found, Answer), found
+    assert (found.lead_id, found.account_id) == ("acme", "acme")
+    assert found.trial_day == 7.031
+
+
+# --- what ended before ------------------------------------------------------------------------
+
+
+def test_a_teammate_who_converted_ends_nobodys_trial_but_its_own(scorer: Scorer) -> None:
+    bought = with_event(event="subscription_started", timestamp="2026-01-08T12:00:00Z", user_id="u-2")
+    assert isinstance(answer(scorer, bought), Answer)
+
+
+def test_leads_that_have_converted_are_those_that_files_leave_out(
+    scorer: Scorer, demo_world: Demo, history: Dataset, moments: list[int], posted: Callable[..., Lead]
+) -> None:
+    moment, traits = moments[3], ("company_size", "source", "email")
+    begun = [i for i in range(len(history.leads)) if history.leads.started_at[i] <= moment][-250:]
+    leads = [posted(demo_world.events, demo_world.trials, history.leads.ids[i], traits) for i in begun]
+    found = ask(scorer, *leads, as_of=text_of(moment))
+    for i, one in zip(begun, found, strict=True):
+        won, closed = history.leads.converted_at[i] < moment, history.leads.closed_at[i] < moment
+        expected = "already_converted" if won else "trial_closed" if closed else None
+        assert (one.error["code"] if isinstance(one, Failed) else None) == expected
+    assert sum(isinstance(one, Failed) for one in found) > 10
+    assert {one.error["code"] for one in found if isinstance(one, Failed)} == {"already_converted", "trial_closed"}
+
+
+# --- what changes nothing ---------------------------------------------------------------------
+
+
 def test_event_names_that_no_signal_reads_change_nothing(scorer: Scorer) -> None:
     strange = with_event(event="__proto__", timestamp="2026-01-06T00:00:00Z", properties={"plan": "business"})
     assert same(answer(scorer, strange), answer(scorer, LEAD))
@@ -482,16 +613,6 @@ def test_an_answer_has_the_fields_that_are_promised(scorer: Scorer) -> None:
         assert set(said[0]) == {"signal", "kind", "text", "facts", "contribution", "mention"}
     assert body["reasons"][0]["contribution"] > 0 > body["against"][0]["contribution"]
     assert set(body["playbook"]) == {"id", "title", "message"}
-
-
-def test_errors_are_named_by_their_class() -> None:
-    assert error_body(NaiveTimestamp.of("as_of", "noon")) == {
-        "code": "naive_timestamp",
-        "message": "as_of must carry a time zone, got 'noon'.",
-        "field": "as_of",
-        "hint": "Write it like 2026-03-01T09:00:00Z, or set `timezone:` in pql.yaml.",
-    }
-    assert error_body(Excluded("no", "leads[0]")) == {"code": "excluded", "message": "no", "field": "leads[0]"}
 
 
 # --- anything at all --------------------------------------------------------------------------

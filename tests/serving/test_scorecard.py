@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.scoring.scorecard import Scorecard, signed_log
+from serving.scoring.scorecard import Scorecard, Scorecards, signed_log
 
 CARD = Scorecard(
     base=-1.5,
@@ -64,3 +64,23 @@ def test_margins_are_the_contributions_and_the_base() -> None:
 def test_a_column_without_points_has_no_say_even_when_it_is_infinite() -> None:
     rows = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, np.inf], [1.0, 2.0, np.nan]])
     assert len(set(CARD.margins(rows).tolist())) == 1
+
+
+def test_the_compiled_line_is_the_line_of_the_signed_log() -> None:
+    rng = np.random.default_rng(5)
+    rows = np.where(rng.random((40, 20)) < 0.3, np.nan, rng.normal(0, 1e3, (40, 20)))
+    rows[0, :4] = [np.inf, -np.inf, 0.0, -0.0]
+    card = Scorecard(0.7, *(rng.uniform(0.5, 2, 20) for _ in range(4)))
+    expected = (signed_log(rows, card.absent) - card.center) / card.scale * card.points
+    np.testing.assert_allclose(card.contributions(rows), expected, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(card.margins(rows), expected.sum(axis=1) + 0.7, rtol=1e-13)
+
+
+def test_scorecards_side_by_side_say_what_each_says_alone() -> None:
+    rng = np.random.default_rng(4)
+    rows = np.where(rng.random((9, 20)) < 0.3, np.nan, rng.exponential(4.0, (9, 20)))
+    cards = [Scorecard(rng.normal(), *(rng.uniform(0.5, 2, 20) for _ in range(4))) for _ in range(3)]
+    for card, contributions, margins in zip(cards, *Scorecards(tuple(cards)).lines(rows), strict=True):
+        np.testing.assert_array_equal(contributions, card.contributions(rows))
+        np.testing.assert_array_equal(margins, card.margins(rows))
+        np.testing.assert_array_equal(margins[3:4], card.margins(rows[3:4]))

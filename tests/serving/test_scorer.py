@@ -343,3 +343,26 @@ def test_a_version_that_cannot_be_taken_apart_is_not_served(
     monkeypatch.setattr(Contributions, "__call__", wrong)
     with pytest.raises(ArtifactError, match=r"contributions: a stored example must score"):
         Scorer(any_scorer.artifact)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 50])
+def test_how_many_rows_are_scored_together_changes_nothing(
+    scorer: Scorer, rows: Floats, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    expected = scorer.score(rows[:50])
+    monkeypatch.setattr("serving.scoring.scorer.SCORED_AT_ONCE", at_once)
+    found = scorer.score(rows[:50])
+    for name in ("rows", "probabilities", "percentiles", "is_pql", "is_nurture", "within"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_what_the_scorecard_adds_is_kept_for_the_explanation_where_rows_are_few(
+    scorer: Scorer, rows: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = rows[:20]
+    linear = scorer.score(few).linear
+    assert linear is not None
+    np.testing.assert_array_equal(linear, scorer.artifact.scorecard.contributions(few))
+    np.testing.assert_array_equal(scorer.contributions(few, linear), scorer.contributions(few))
+    monkeypatch.setattr("serving.scoring.scorer.SCORED_AT_ONCE", 19)
+    assert scorer.score(few).linear is None
