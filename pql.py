@@ -6,13 +6,14 @@ Exit codes: 0 done, 2 bad input or definition, 3 honest refusal, 1 our fault.
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -22,11 +23,8 @@ from features.durations import parse_span
 from features.errors import InvalidInput, PQLError
 from features.sources.formats import FORMATS
 from features.times import parse_instant
+from training.registry.meant import DEFAULT_MODEL, model_folder, scorer_of, to_serve
 
-if TYPE_CHECKING:
-    from serving.scoring.scorer import Scorer
-
-DEFAULT_MODEL = "pql-scorer@champion"
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 data_argument = click.argument("data")
 trials_option = click.option("--trials", help="Trials table; without it the events tell.")
@@ -220,23 +218,67 @@ def score(
 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all of them.")
 @model_option
 @receipts_option
-def serve(port: int, host: str, model: str, receipts: str) -> None:
-    """Answer POST /score over HTTP."""
-    from serving.launch import launch
-    from serving.receipts import folder_named, usable
-    from serving.scoring.scorer import Scorer
+@click.option("--keys", envvar="PQL_KEYS", type=click.Path(path_type=Path), help="File of API keys; see `pql key`.")
+@click.option("--open", "everybody", is_flag=True, help="Let everybody in who can reach it, without keys.")
+@click.option("--workers", envvar="PQL_WORKERS", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--shelf",
+    type=click.Path(path_type=Path),
+    default=Path("served"),
+    show_default=True,
+    help="Where registered versions are kept for the service, so that it goes on while the registry is gone.",
+)
+def serve(
+    port: int, host: str, model: str, receipts: str, keys: Path | None, workers: int, shelf: Path, *, everybody: bool
+) -> None:  # fmt: skip
+    """Answer requests over HTTP, always with the version that is in service.
 
-    with model_folder(model) as folder:
-        version = Scorer.from_folder(folder).artifact.version
-        click.echo(
-            f"Serving version {version} of {model} on http://{host}:{port} (POST /score, GET /model, /readyz)", err=True
-        )
-        kept = folder_named(receipts, {})
-        code = launch(folder, host, port, receipts if kept is None else str(usable(kept)))
-    sys.exit(code)
+    A folder is watched, an artifact's or a shelf's; a name with an alias is followed in the registry.
+    """
+    from serving import launch
+    from serving.receipts import folder_named, usable
+
+    launch.check_open(host, keys, everybody=everybody)
+    launch.check_address(host, port)
+    kept = folder_named(receipts, {})
+    told = receipts if kept is None else str(usable(kept))
+    aloud = partial(click.echo, err=True)
+    served = to_serve(model, shelf, aloud)
+    order = launch.Order(served.folder, host, port, told, keys, workers)
+    sys.exit(launch.launch(order, served.beside, aloud))
+
+
+@main.command()
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", multiple=True, default=("score",), show_default=True, help="What it is good for; repeatable."
+)
+@click.option("--file", "file", type=click.Path(path_type=Path), default=Path("keys.txt"), show_default=True)
+@as_json
+def key(name: str, scopes: tuple[str, ...], file: Path, *, as_json: bool) -> None:
+    """Make an API key for NAME: it is shown this once, and the file keeps what tells it from others.
+
+    Scopes are score, batch, model and metrics.
+    """
+    from serving.web.keys import new_key
+
+    made, line = new_key(name, scopes)
+    _append(file, line)
+    lines = [made, f"This is the only time it is shown. Send it as `Authorization: Bearer KEY`; {file} knows its hash."]
+    say({"key": made, "name": name, "scopes": scopes, "file": str(file)}, lines, as_json=as_json)
+
+
+def _append(file: Path, line: str) -> None:
+    """Add a line to a file that, where it is made, its owner alone may read."""
+    try:
+        with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as keys:
+            before = "" if keys.read()[-1:] in ("", "\n") else "\n"
+            keys.write(f"{before}{line}\n")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{file}: no key can be written to it ({error}).", "file") from None
 
 
 @main.command()
@@ -322,46 +364,6 @@ def rollback(why: str | None, *, as_json: bool) -> None:
 def now() -> int:
     """Return this moment in microseconds since 1970 UTC."""
     return time_ns() // 1_000
-
-
-@contextmanager
-def model_folder(model: str) -> Iterator[Path]:
-    """Yield the folder of a model: itself where it is one, or else a copy of the registered version's files."""
-    import tempfile
-
-    if "@" not in model and Path(model).is_dir():
-        yield Path(model)
-        return
-    try:
-        from training.tracking import fetch
-    except ImportError:
-        raise InvalidInput(f"--model {model}: no such folder, and no registry is installed here.", "model") from None
-    with tempfile.TemporaryDirectory(prefix="pql-model-") as scratch:
-        yield fetch(model, Path(scratch))
-
-
-def scorer_of(models: Sequence[str], version: str) -> Scorer:
-    """Return the scorer of a version: that of the models named, or else the registered one."""
-    from serving.scoring.scorer import Scorer
-
-    for model in models or (_registered(version),):
-        with model_folder(model) as folder:
-            scorer = Scorer.from_folder(folder)
-        if scorer.artifact.version == version:
-            break
-    return scorer
-
-
-def _registered(version: str) -> str:
-    what, hint = f"version {version}, which gave the answer", "Name its folder with --model."
-    try:
-        from training.registry.changeover import registered
-    except ImportError:
-        raise InvalidInput(f"{what}, is needed, and no registry is installed here.", "model", hint) from None
-    try:
-        return registered(version)
-    except InvalidInput as error:
-        raise InvalidInput(f"{what}, cannot be had from the registry: {error.message}", "model", hint) from None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import shutil
 import tempfile
 import warnings
@@ -22,7 +23,7 @@ from pathlib import Path
 from time import time_ns
 from typing import Any, Final
 
-from features.errors import InvalidInput
+from features.errors import InvalidInput, PQLError
 from features.times import text_of
 from serving.scoring.artifact import FILES, Artifact, load
 from training.registry.entry import LONGEST, DataFacts, Entry
@@ -39,6 +40,7 @@ ABOUT: Final = f"""Scores trial users by how likely they are to become customers
 Each version says in its description and in its tag `verdict` how it was judged, and a version that was in service says in
 `promoted_by`, `promoted_why`, `promoted_at` and `replaced` how it got there. `pql models` lists them all."""
 _RUNTIME = ("lightgbm", "msgspec", "numba", "numpy", "polars", "pydantic", "pyyaml")
+_NAME: Final = re.compile(r"([\w.-]+)(?:@([\w.-]+)|/([0-9]{1,9}))")
 _SCORER = "scorer"
 _DATA = "data/artifact"
 _MOST_FIGURES, _MOST_PARAMETERS = 1_000, 100
@@ -73,7 +75,11 @@ def _mlflow() -> Iterator[Any]:
     with warnings.catch_warnings():
         # Its own and SQLAlchemy's deprecations are not ours to mend, and hide what is.
         warnings.simplefilter("ignore")
-        import mlflow
+        try:
+            import mlflow
+        except ImportError:
+            hint = "Install the project with its training part, or name the model's folder."
+            raise InvalidInput("no registry is installed here.", "model", hint) from None
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -223,6 +229,63 @@ def versions() -> list[Version]:
         found = client.search_model_versions(f"name = '{MODEL}'") if _registered(client) else []
         made = [_version(client, one, called) for one in found]
         return sorted(made, key=lambda one: one.number, reverse=True)
+
+
+def version_called(name: str) -> Version | None:
+    """Return the version that is called `pql-scorer@champion` or `pql-scorer/3`; None where none is.
+
+    Raises
+    ------
+    InvalidInput
+        Where the registry cannot be asked.
+    """
+    model, number, alias = _parts(name)
+    with _asked(name) as client:
+        found = client.search_registered_models(f"name = '{model}'")
+        called = {} if not found else {key: int(at) for key, at in found[0].aliases.items()}
+        meant = called.get(alias) if number is None else number
+        there = [] if not found or meant is None else client.search_model_versions(f"name = '{model}'")
+        return next((_version(client, one, called) for one in there if int(one.version) == meant), None)
+
+
+def number_called(name: str) -> int | None:
+    """Return the number of the version that is called so, None where none is: one small question, to be asked often.
+
+    Raises
+    ------
+    InvalidInput
+        Where the registry cannot be asked.
+    """
+    model, number, alias = _parts(name)
+    if number is not None:
+        return number
+    with _asked(name) as client:
+        found = client.search_registered_models(f"name = '{model}'")
+        return int(found[0].aliases[alias]) if found and alias in found[0].aliases else None
+
+
+@contextmanager
+def _asked(name: str) -> Iterator[Any]:
+    """Yield a client, whose failures are told as what they mean: below a registry may be a file, a database or a server."""
+    try:
+        with _client() as client:
+            yield client
+    except PQLError:
+        raise
+    except Exception as error:
+        why = (str(error).splitlines() or [repr(error)])[0]
+        hint = "Look at MLFLOW_TRACKING_URI."
+        raise InvalidInput(f"the registry cannot be asked for {name!r} ({why[:300]}).", "model", hint) from error
+
+
+def _parts(name: str) -> tuple[str, int | None, str]:
+    """Return the model's name and a number or an alias."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        hint = "Name a folder that is there, NAME@alias or NAME/version."
+        raise InvalidInput(f"there is no model {name!r}.", "model", hint)
+    model, alias, number = found.groups()
+    return model, None if number is None else int(number), alias or ""
 
 
 def _version(client: Any, one: Any, called: Mapping[str, int]) -> Version:
