@@ -94,7 +94,7 @@ def score_open(
     for part in data.parts(which):
         everyone, moments = np.arange(len(part.numbers)), np.full(len(part.numbers), moment)
         told = answered(scorer, part.leads, part.logs, everyone, moments, asked, keep)
-        frames.append(_frame(told, scorer))
+        frames.append(answers_frame(told, scorer))
         progress(sum(map(len, frames)), len(which))
     return pl.concat(frames).sort("probability", "lead_id", descending=[True, False])
 
@@ -115,7 +115,8 @@ def warnings(leads: pl.DataFrame, scorer: Scorer) -> list[str]:
     return found
 
 
-def _frame(part: list[Answer], scorer: Scorer) -> pl.DataFrame:
+def answers_frame(part: list[Answer], scorer: Scorer) -> pl.DataFrame:
+    """Return answers as rows with the columns of `LEADS_OUT`, in their order."""
     decision, days = overall(scorer.artifact.decision), scorer.artifact.course.days
     cutoff = decision.probability if isinstance(decision, Cutoff) else None
     rows = [{**_row(answer, days), "model_version": scorer.artifact.version, "cutoff": cutoff} for answer in part]

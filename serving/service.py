@@ -1,41 +1,63 @@
-"""The BentoML service: health, metrics and lifecycle from BentoML, the scoring routes mounted beside them."""
+"""The BentoML service: BentoML starts, stops and packs it; what is asked of it goes through our front."""
 
 from __future__ import annotations
 
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import bentoml
+from starlette.types import ASGIApp
 
-from serving.http import Desk, OneShape, application, clock
-from serving.receipts import Receipts, folder_named, usable
-from serving.scoring.scorer import Scorer
+from serving.opening import Opened, opened
+from serving.settings import Settings
+from serving.web import connections
+from serving.web.front import Front
 
-MODEL_FOLDER = "PQL_MODEL"
 STORED_MODEL = "pql-scorer:latest"
-
-routes = application()
-
-
-def model_folder() -> Path:
-    """Return where the model lies: the folder in PQL_MODEL, or else the newest one in the Bento model store."""
-    named = os.environ.get(MODEL_FOLDER)
-    return Path(named) if named else Path(bentoml.models.get(STORED_MODEL).path)
+SETTINGS = Settings.read(os.environ)
 
 
-@bentoml.service(name="pql", traffic={"timeout": 30}, logging={"access": {"enabled": False}})
-@bentoml.asgi_app(routes, path="/")
-class PQLService:
-    """Scores leads; does not start without a model that scores its own examples."""
+def stored_model() -> Path:
+    """Return where the newest model of the Bento store lies."""
+    return Path(bentoml.models.get(STORED_MODEL).path)
+
+
+class Guarded(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML's classes are unknown to mypy
+    """A service whose requests meet our front before anything of BentoML's."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's signature
+        """Return the application that the server runs."""
+        connections.register(SETTINGS.most_connections, _refused_below)
+        return Front(super().to_asgi(is_main), lambda: _opened().house)
+
+
+def _opened() -> Opened:
+    service: PQL = bentoml.get_current_service()
+    return service.opened
+
+
+def _refused_below(code: str) -> None:
+    """Count what was refused before it was a request."""
+    _opened().desk.metrics.refused("other", code)
+
+
+class PQL:
+    """Scores leads; does not start without a version that scores its own examples."""
 
     def __init__(self) -> None:
-        folder = folder_named(None, os.environ)
-        keep = None if folder is None else Receipts(usable(folder), clock).keep
-        routes.state.desk = Desk(Scorer.from_folder(model_folder()), clock, keep)
+        self.opened: Opened = opened(Settings.read(os.environ), stored_model)
         # The imported libraries are a large heap that never changes: a full collection over it stalls requests.
         gc.collect()
         gc.freeze()
 
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Stop what runs beside the requests."""
+        self.opened.close()
 
-PQLService.add_asgi_middleware(OneShape)  # type: ignore[attr-defined]  # mypy does not see what the decorators make
+
+PQLService = bentoml.service(
+    PQL, name="pql", service_class=Guarded, workers=SETTINGS.workers, logging={"access": {"enabled": False}}
+)

@@ -20,8 +20,7 @@ LEVELS = {"source": ["ads", "web"]}
 
 def may_be_unknown(scorer: Scorer) -> npt.NDArray[np.bool_]:
     """Which columns can hold NaN: those whose measure has no value where nothing happened, and those of traits."""
-    columns = scorer.builder.columns
-    return np.array([c.scope == "trait" or bool(c.measure and c.measure.spec.absent is None) for c in columns])
+    return np.array([column.may_be_unknown for column in scorer.builder.columns])
 
 
 def row_of(scorer: Scorer, rng: np.random.Generator) -> Floats:

@@ -249,7 +249,7 @@ def test_progress_is_told_after_each_part_and_parts_change_nothing(
 def test_many_leads_are_explained_in_parts_that_change_nothing(
     scored: pl.DataFrame, scorer: Scorer, history: Dataset, moments: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.scoring.answers.EXPLAINED_AT_ONCE", 33)
+    monkeypatch.setattr("serving.scoring.answers.ANSWERED_AT_ONCE", 33)
     assert_frame_equal(score_open(scorer, history, moments[3]), scored)
 
 

@@ -1,32 +1,37 @@
-"""The routes over HTTP, in process: one shape for what comes out, one shape for what is refused, never a 500."""
+"""The routes that score and that tell of the service, over HTTP and in process."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from features.durations import DAY
 from features.times import parse_instant
-from serving.http import MOST_BYTES, MOST_WAITING, Desk, OneShape, application, clock
-from serving.requests import decode, result_body, score
+from serving import feature_requests, requests
+from serving.answering import answers_to, result_body
+from serving.asking import decode
+from serving.models.served import About, Served
 from serving.scoring.decision import Cutoff, Decision, NoCutoff, Segmented, from_facts, to_facts
+from serving.scoring.receipt import Receipt
 from serving.scoring.scorer import Scorer
+from serving.web.desk import Desk, clock
+from serving.web.turns import Turns
+from tests.serving.answered import may_be_unknown
+from tests.serving.inside import NOW, desk_of, front
 
-NOW = parse_instant("2026-01-09T09:00:00Z", "now")
+ROOT = Path(__file__).parents[2]
+
 JSON = {"content-type": "application/json"}
 LEAD: dict[str, Any] = {
     "user_id": "u-1", "started_at": "2026-01-02T08:15:00Z", "traits": {"company_size": 120},
@@ -39,14 +44,12 @@ LEAD: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def desk(scorer: Scorer) -> Desk:
-    return Desk(scorer, lambda: NOW)
+    return desk_of(scorer)
 
 
 @pytest.fixture(scope="module")
 def client(desk: Desk) -> Iterator[TestClient]:
-    app = application()
-    app.state.desk = desk
-    with TestClient(app) as client:
+    with TestClient(front(desk)) as client:
         yield client
 
 
@@ -85,7 +88,7 @@ def test_leads_are_scored(client: TestClient, scorer: Scorer) -> None:
 def test_what_is_answered_is_what_the_scorer_says(client: TestClient, scorer: Scorer) -> None:
     text = json.dumps({"leads": [LEAD]}).encode()
     results = client.post("/score", content=text, headers=JSON).json()["results"]
-    expected = [result_body(one) for one in score(scorer, decode(text), NOW)]
+    expected = [result_body(one) for one in requests.score(scorer, decode(text), NOW)]
     assert results == json.loads(msgspec.json.encode(expected))
 
 
@@ -106,25 +109,6 @@ def test_a_lead_that_cannot_be_scored_stands_beside_those_that_can(client: TestC
     }
 
 
-@pytest.mark.parametrize("kind", ["application/json", "Application/JSON", "application/json; charset=utf-8"])
-def test_json_is_taken_however_its_type_is_spelled(client: TestClient, kind: str) -> None:
-    answer = client.post("/score", content=json.dumps({"leads": [LEAD]}), headers={"content-type": kind})
-    assert answer.status_code == 200
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "text/plain", "", None, "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp",
-        "application/vnd.bentoml+pickle", "application/xml", "text/json", "application/json+zip",
-    ],
-)  # fmt: skip
-def test_any_other_content_type_is_refused(client: TestClient, kind: str | None) -> None:
-    headers = {} if kind is None else {"content-type": kind}
-    answer = client.post("/score", content=json.dumps({"leads": [LEAD]}).encode(), headers=headers)
-    assert "application/json" in assert_refused(answer, 415, "unsupported_media_type")["message"]
-
-
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -143,66 +127,77 @@ def test_a_moment_without_a_zone_is_refused_with_400(client: TestClient) -> None
     assert assert_refused(answer, 400, "naive_timestamp")["field"] == "as_of"
 
 
-@pytest.mark.parametrize("path", ["/", "/scores", "/model/1", "/%00", "/score/../../etc/passwd"])
-def test_a_path_that_is_none_of_ours_is_404(client: TestClient, path: str) -> None:
-    assert_refused(client.get(path, follow_redirects=False), 404, "not_found")
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/score"), ("PUT", "/score"), ("DELETE", "/score"), ("POST", "/model")]
-)
-def test_another_method_is_405_and_told_which_one_is_right(client: TestClient, method: str, path: str) -> None:
-    answer = client.request(method, path)
-    assert_refused(answer, 405, "method_not_allowed")
-    assert ("POST" if path == "/score" else "GET") in answer.headers["allow"]
-
-
-def test_a_body_of_the_largest_size_is_read_and_one_byte_more_is_not(client: TestClient) -> None:
-    body = json.dumps({"leads": [LEAD]}).encode()
-    assert client.post("/score", content=body.ljust(MOST_BYTES), headers=JSON).status_code == 200
-    answer = client.post("/score", content=body.ljust(MOST_BYTES + 1), headers=JSON)
-    assert "Send the leads in parts" in assert_refused(answer, 413, "too_large")["message"]
-
-
-def test_a_body_without_end_is_refused_as_soon_as_it_is_too_large(client: TestClient) -> None:
-    sent, answered = 0, []
-    scope = {
-        "type": "http", "method": "POST", "path": "/score", "root_path": "", "query_string": b"", "http_version": "1.1",
-        "headers": [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")],
-    }  # fmt: skip
-
-    async def receive() -> dict[str, Any]:
-        nonlocal sent
-        sent += 1
-        assert sent < 100, "the service goes on reading"
-        return {"type": "http.request", "body": b" " * 1024 * 1024, "more_body": True}
-
-    async def send(message: dict[str, Any]) -> None:
-        answered.append(message)
-
-    # In process and by hand, because the test client joins a body before it sends it.
-    asyncio.run(client.app(scope, receive, send))  # type: ignore[arg-type]
-    assert answered[0]["status"] == 413
-    assert json.loads(answered[1]["body"])["error"]["code"] == "too_large"
-    assert sent == MOST_BYTES // (1024 * 1024) + 1
-
-
-def test_too_many_waiting_requests_are_sent_away_for_a_moment(client: TestClient, desk: Desk) -> None:
-    desk.waiting = MOST_WAITING
-    try:
+def test_too_many_waiting_requests_are_sent_away_for_a_moment(scorer: Scorer) -> None:
+    desk = replace(desk_of(scorer), turns=Turns(answers_to, most=0))
+    with TestClient(front(desk)) as client:
         answer = client.post("/score", json={"leads": [LEAD]})
-        assert_refused(answer, 503, "overloaded")
-        assert int(answer.headers["retry-after"]) > 0
-        desk.waiting = MOST_WAITING - 1
-        assert client.post("/score", json={"leads": [LEAD]}).status_code == 200
-    finally:
-        desk.waiting = 0
+    assert_refused(answer, 503, "overloaded")
+    assert int(answer.headers["retry-after"]) > 0
 
 
-def test_nobody_is_left_waiting_after_good_and_bad_requests(client: TestClient, desk: Desk) -> None:
-    for body in (b"{}", b"nonsense", json.dumps({"leads": [LEAD]}).encode(), b'{"leads": [{}], "as_of": "x"}'):
-        client.post("/score", content=body, headers=JSON)
-    assert desk.waiting == 0
+def test_no_answer_is_given_whose_receipt_was_not_kept(scorer: Scorer) -> None:
+    kept: list[Receipt] = []
+
+    def keep(receipts: list[Receipt]) -> None:
+        if kept:
+            raise OSError(28, "no space")
+        kept.extend(receipts)
+
+    with TestClient(front(replace(desk_of(scorer), keep=keep))) as client:
+        answer = client.post("/score", json={"leads": [LEAD]})
+        assert [one.id for one in kept] == [answer.json()["results"][0]["receipt_id"]]
+        refused = client.post("/score", json={"leads": [LEAD]})
+    assert_refused(refused, 503, "receipts_unavailable")
+    assert int(refused.headers["retry-after"]) > 0
+
+
+def test_ready_feature_values_are_answered_as_the_events_that_they_come_from(
+    client: TestClient, scorer: Scorer
+) -> None:
+    body = (ROOT / "examples" / "features.json").read_bytes()
+    answer = client.post("/score_features", content=body, headers=JSON)
+    assert answer.status_code == 200
+    expected = [result_body(one) for one in feature_requests.score(scorer, decode(body), NOW)]
+    assert answer.json()["results"] == json.loads(msgspec.json.encode(expected))
+
+
+def test_a_request_is_answered_by_one_version_whatever_goes_into_service(
+    scorer: Scorer, other_model: tuple[Any, Scorer]
+) -> None:
+    desk = desk_of(scorer)
+    _, other = other_model
+    body = json.dumps({"leads": [{**LEAD, "user_id": f"u-{i}"} for i in range(60)]}).encode()
+    both = {
+        one.version: json.loads(msgspec.json.encode([result_body(r) for r in requests.score(one, decode(body), NOW)]))
+        for one in (scorer, other)
+    }
+    stop = threading.Event()
+
+    def promote() -> None:
+        while not stop.is_set():
+            for one in (other, scorer):
+                desk.holder.served = Served(one, NOW)
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=promote)
+    with TestClient(front(desk)) as client:
+        thread.start()
+        try:
+            answers = [client.post("/score", content=body, headers=JSON).json() for _ in range(20)]
+        finally:
+            stop.set()
+            thread.join()
+    for answer in answers:
+        assert answer["results"] == both[answer["model_version"]]
+
+
+def test_what_is_answered_and_refused_is_counted(scorer: Scorer) -> None:
+    desk = desk_of(scorer)
+    with TestClient(front(desk)) as client:
+        client.post("/score", json={"leads": [LEAD, {**LEAD, "started_at": "x"}, LEAD]})
+        counted = client.get("/metrics").text
+    assert 'pql_scores_total{route="/score"} 2.0' in counted
+    assert 'pql_refused_total{code="invalid_input",route="/score"} 1.0' in counted
 
 
 def test_requests_at_the_same_time_are_scored_as_alone(client: TestClient) -> None:
@@ -238,14 +233,36 @@ def test_the_model_says_what_is_in_service_and_why(client: TestClient, scorer: S
     assert body["expired"] is False
     assert body["training"] == json.loads(json.dumps(trained.artifact.training))
     assert [column["name"] for column in body["columns"]] == [column.name for column in scorer.builder.columns]
-    assert all(set(column) == {"name", "unit", "meaning"} for column in body["columns"])
+    assert all(set(column) == {"name", "unit", "meaning", "nullable"} for column in body["columns"])
+    nullable = [column["nullable"] for column in body["columns"]]
+    assert nullable == may_be_unknown(scorer).tolist()
+    assert body["in_service_since"] == "2026-01-09T08:59:59.999999Z"
+
+
+def test_what_the_registry_knows_of_a_version_is_told(scorer: Scorer) -> None:
+    about = About(number=7, trained_at="2026-01-01T00:00:00Z", verdict="Promoted.", figures={"auc": 0.8})
+    with TestClient(front(desk_of(scorer, about=about))) as client:
+        body = client.get("/model").json()
+    assert (body["number"], body["trained_at"], body["verdict"]) == (7, "2026-01-01T00:00:00Z", "Promoted.")
+    assert body["figures"] == {"auc": 0.8}
+    assert body["promoted_at"] is None
+
+
+def test_it_is_ready_as_long_as_it_scores_a_stored_example(scorer: Scorer) -> None:
+    desk = desk_of(scorer)
+    with TestClient(front(desk)) as client:
+        assert client.get("/readyz").json() == {"status": "ready", "model_version": scorer.version}
+        broken = Scorer(scorer.artifact)
+        broken.artifact = replace(scorer.artifact, expected=scorer.artifact.expected + 0.1)
+        desk.holder.served = Served(broken, NOW)
+        assert_refused(client.get("/readyz"), 503, "not_ready")
+        assert client.get("/livez").json() == {"status": "alive"}
 
 
 def model_told(scorer: Scorer, decision: Decision, now: int = NOW) -> dict[str, Any]:
     """What `GET /model` says of a scorer with such a decision."""
-    app = application()
-    app.state.desk = Desk(Scorer(replace(scorer.artifact, decision=decision)), lambda: now)
-    with TestClient(app) as client:
+    desk = desk_of(Scorer(replace(scorer.artifact, decision=decision)), now)
+    with TestClient(front(desk)) as client:
         told: dict[str, Any] = client.get("/model").json()
     return told
 
@@ -286,7 +303,7 @@ scalars = (
 anything = st.recursive(
     scalars, lambda deeper: st.lists(deeper, max_size=4) | st.dictionaries(st.text(max_size=9), deeper, max_size=4)
 )
-requests = st.fixed_dictionaries(
+asked = st.fixed_dictionaries(
     {"leads": st.lists(st.fixed_dictionaries({"user_id": anything, "started_at": st.just("2026-01-02T08:15:00Z") | anything},
                                               optional={"traits": anything, "events": anything, "x": anything}), max_size=3)},
     optional={"as_of": anything, "reasons": st.integers(-1, 22)},
@@ -294,7 +311,7 @@ requests = st.fixed_dictionaries(
 
 
 @settings(max_examples=150)
-@given(st.binary(max_size=80) | (anything | requests).map(lambda body: json.dumps(body).encode()))
+@given(st.binary(max_size=80) | (anything | asked).map(lambda body: json.dumps(body).encode()))
 def test_no_body_whatever_makes_an_error_of_ours(client: TestClient, body: bytes) -> None:
     answer = client.post("/score", content=body, headers=JSON)
     if answer.status_code == 200:
@@ -302,44 +319,3 @@ def test_no_body_whatever_makes_an_error_of_ours(client: TestClient, body: bytes
     else:
         assert answer.status_code == 400
         assert {"code", "message"} <= set(answer.json()["error"])
-
-
-@settings(max_examples=60)
-@given(st.text(st.characters(codec="ascii"), max_size=20), st.sampled_from(["GET", "POST", "PATCH", "OPTIONS", "HEAD"]))
-def test_no_path_and_method_whatever_makes_an_error_of_ours(client: TestClient, path: str, method: str) -> None:
-    answer = client.request(method, "http://testserver/" + "".join(f"%{ord(letter):02x}" for letter in path))
-    assert answer.status_code in {200, 404, 405, 415}
-
-
-# --- the application around the routes, which has errors of another shape ---------------------
-
-
-@pytest.fixture(scope="module")
-def outer() -> Iterator[TestClient]:
-    """An application that refuses in plain text, as the one does that our routes are mounted in."""
-
-    async def fine(_: Request) -> Response:
-        return PlainTextResponse("fine")
-
-    async def ours(_: Request) -> Response:
-        return Response(b'{"error": {"code": "x", "message": "y"}}', 404, media_type="application/json")
-
-    async def failing(_: Request) -> Response:
-        return PlainTextResponse("busy", 503)
-
-    routes = [Route("/fine", fine), Route("/ours", ours), Route("/failing", failing)]
-    app = Starlette(routes=routes)
-    app.add_middleware(OneShape)
-    with TestClient(app) as client:
-        yield client
-
-
-def test_its_404_and_405_get_our_shape(outer: TestClient) -> None:
-    assert_refused(outer.get("/nowhere"), 404, "not_found")
-    assert_refused(outer.post("/fine"), 405, "method_not_allowed")
-
-
-def test_its_other_answers_pass_unchanged(outer: TestClient) -> None:
-    assert outer.get("/fine").text == "fine"
-    assert (outer.get("/failing").status_code, outer.get("/failing").text) == (503, "busy")
-    assert outer.get("/ours").json() == {"error": {"code": "x", "message": "y"}}
