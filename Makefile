@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything runs in .venv, which `make` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup train serve test check bench docs notebooks bento lock clean
+.PHONY: help setup train serve test check bench soak docs notebooks bento lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -56,6 +56,12 @@ bench: .venv/ready build/peers/ready build/automl/ready ## the tables of docs/re
 	$(BIN)/python -m benchmarks.reasons_truth docs/results.md
 	$(BIN)/python -m benchmarks.reasons_cost docs/results.md
 	$(BIN)/python -m benchmarks.windows --out docs/results.md
+	$(BIN)/python -m benchmarks.serving docs/results.md
+	$(BIN)/python -m benchmarks.serving_batch
+
+soak: .venv/ready ## hours of hostile requests, damaged models and promotions, against the real service (after `make train`)
+	$(BIN)/python -m benchmarks.soak_models
+	$(BIN)/python -m benchmarks.soak_requests $(OUT)/artifact
 
 build/peers/ready: .venv/ready benchmarks/peers.lock
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/peers
@@ -67,8 +73,9 @@ build/automl/ready: .venv/ready benchmarks/automl.lock
 	$(BIN)/uv pip sync --quiet --python build/automl/bin/python benchmarks/automl.lock
 	touch $@
 
-docs: .venv/ready ## docs/features.md, from pql.yaml
+docs: .venv/ready ## docs/features.md from pql.yaml, and docs/api.md from the routes
 	$(BIN)/python -m features.catalogue pql.yaml docs/features.md
+	$(BIN)/python -m serving.web.api_page docs/api.md
 
 notebooks: .venv/ready ## run every notebook
 	$(BIN)/python notebooks/run.py

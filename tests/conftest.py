@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,18 @@ def trained(history: Dataset, definition_text: str) -> Trained:
 def model_folder(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact as `pql train` leaves it; tests copy it before they damage anything."""
     return trained.artifact.save(tmp_path_factory.mktemp("model") / "artifact")
+
+
+@pytest.fixture(scope="session")
+def other_model(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Scorer]:
+    """Another version and its folder: the same columns, other probabilities."""
+    artifact = trained.artifact
+    shifted = replace(artifact.calibration, shift=artifact.calibration.shift - 0.5)
+    rows = artifact.examples
+    expected = shifted.probabilities(Scorer(artifact).margins(rows))
+    other = replace(artifact, calibration=shifted, expected=expected)
+    folder = other.save(tmp_path_factory.mktemp("other") / "artifact")
+    return folder, Scorer.from_folder(folder)
 
 
 @pytest.fixture(scope="session")

@@ -77,16 +77,18 @@ def module_of(imported: str) -> str | None:
 MAY_IMPORT = {
     "features": {"features"},
     "scoring": {"features", "scoring"},
-    "above scoring": {"features", "scoring", "above scoring"},
-    "training": {"features", "scoring", "training"},
-    "command line": {"features", "scoring", "above scoring", "training", "command line"},
+    "models": {"features", "scoring", "models"},
+    "above scoring": {"features", "scoring", "models", "above scoring"},
+    "training": {"features", "scoring", "models", "training"},
+    "command line": {"features", "scoring", "models", "above scoring", "training", "command line"},
 }
 
 
 def room_of(module: str) -> str:
     first, _, rest = module.partition(".")
     if first == "serving":
-        return "scoring" if rest == "scoring" or rest.startswith("scoring.") else "above scoring"
+        second = rest.partition(".")[0]
+        return second if second in ("scoring", "models") else "above scoring"
     return "command line" if first == "pql" else first
 
 
@@ -101,7 +103,7 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_the_rule_sees_an_import_that_points_the_wrong_way(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(
-        "def f():\n    from training import fit\n    import serving.http\n    from serving.scoring.scorer import Scorer\n"
+        "def f():\n    from training import fit\n    import serving.service\n    from serving.scoring.scorer import Scorer\n"
     )
     rooms = [room_of(module) for name in imports(bad) if (module := module_of(name))]
     assert rooms == ["training", "above scoring", "scoring"]
@@ -122,15 +124,34 @@ DOORS = {
     "bentoml": {"serving/service.py", "training/publish.py"},
     "matplotlib": {"training/reporting/figures.py"},
     "jinja2": {"training/report.py", "training/discovery/page.py"},
-    "lightgbm": {"serving/scoring/artifact.py", "training/fit.py", "training/hand_trees.py"},
+    "lightgbm": {
+        "serving/scoring/artifact.py",
+        "serving/scoring/library.py",
+        "training/fit.py",
+        "training/hand_trees.py",
+    },
     "optuna": {"training/tune.py"},
     "numba": {
         "features/compiling.py",
         "features/window_kernel.py",
+        "serving/scoring/score_kernel.py",
         "serving/scoring/tree_kernel.py",
     },
     "babel": {"features/wording.py"},
-    "starlette": {"serving/http.py"},
+    "starlette": {
+        "serving/service.py",
+        "serving/web/refusals.py",
+        "serving/web/bodies.py",
+        "serving/web/front.py",
+        "serving/web/handlers.py",
+        "serving/web/connections.py",
+        "serving/jobs/routes.py",
+    },
+    "uvicorn": {"serving/web/connections.py"},
+    "httptools": {"serving/web/connections.py"},
+    "prometheus_client": {"serving/web/metrics.py"},
+    "structlog": {"serving/web/logs.py"},
+    "jiter": {"serving/web/bodies.py"},
     "yaml": {"features/definition_text.py"},
     "click": {"pql.py"},
     "rich": {"pql.py"},
@@ -192,7 +213,12 @@ def test_no_test_folder_shadows_a_package() -> None:
 
 
 def test_every_module_of_serving_has_tests_of_the_same_name() -> None:
-    exempt = {"pyfunc": "the registry loads it: tests/training/test_tracking.py"}
+    exempt = {
+        "pyfunc": "the registry loads it: tests/training/test_tracking.py",
+        "desk": "what handlers share: test_handlers.py",
+        "served": "what handlers tell of: test_handlers.py",
+        "opening": "how it is put together: test_service.py",
+    }
     modules = {path.stem for path in (ROOT / "serving").rglob("*.py") if path.stem != "__init__"}
     tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "serving").glob("test_*.py")}
     assert modules - tested <= set(exempt)
@@ -253,8 +279,16 @@ def test_importing_any_module_touches_no_disk_network_logger_or_process(tmp_path
     assert told["before"] == told["after"]
 
 
+KERNELS = {
+    "features.window_kernel",
+    "features.ready_kernel",
+    "serving.scoring.score_kernel",
+    "serving.scoring.tree_kernel",
+}
+
+
 def test_a_heavy_library_is_loaded_by_those_who_use_it_and_not_on_import() -> None:
-    modules = sorted(set(MODULES) - {"serving.service", "features.window_kernel", "serving.scoring.tree_kernel"})
+    modules = sorted(set(MODULES) - KERNELS - {"serving.service"})
     heavy = ["mlflow", "matplotlib", "numba", "bentoml", "shap", "jinja2", "duckdb", "nanoarrow", "adbc_driver_manager"]
     script = f"import sys\nfor name in {modules!r}: __import__(name)\nprint([one for one in {heavy!r} if one in sys.modules])"
     assert run_python(script).strip() == "[]"

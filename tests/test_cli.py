@@ -21,12 +21,13 @@ import pql
 from features.definition import parse
 from features.errors import Refusal
 from features.times import parse_instant
-from serving.http import Desk, application
 from serving.scoring.answers import NAMED_BY_INPUT
 from serving.scoring.artifact import FILES, load
 from serving.scoring.scorer import Scorer
+from tests.serving.inside import desk_of, front
 from training import tracking
 from training.demo import Demo, simulate, write
+from training.registry import meant
 from training.registry.entry import DataFacts, Entry
 
 ROOT = Path(__file__).parents[1]
@@ -216,11 +217,10 @@ def test_what_is_scored_in_a_file_is_what_the_service_answers(
     journey: Journey, small: Demo, posted: Callable[..., dict[str, Any]]
 ) -> None:
     rows = pl.read_parquet(journey.folder / "leads.parquet").head(40).to_dicts()
-    with pql.model_folder(pql.DEFAULT_MODEL) as folder:
+    with meant.model_folder(meant.DEFAULT_MODEL) as folder:
         scorer = Scorer.from_folder(folder)
     assert scorer.artifact.version == said(journey.train)["version"]
-    app = application()
-    app.state.desk = Desk(scorer, lambda: 0)
+    app = front(desk_of(scorer, 0))
     traits = [trait.name for trait in scorer.builder.definition.traits]
     leads = [posted(small.events, small.trials, row["lead_id"], traits) for row in rows]
     with TestClient(app) as client:
@@ -587,7 +587,7 @@ def test_a_refused_version_is_promoted_only_by_force_and_can_be_rolled_back(two_
 
 def test_what_is_scored_with_follows_what_is_in_service(two_versions: str, tables: tuple[Path, Path]) -> None:
     fine("promote", two_versions, "--force")
-    with pql.model_folder(pql.DEFAULT_MODEL) as folder, pql.model_folder(f"pql-scorer/{two_versions}") as same:
+    with meant.model_folder(meant.DEFAULT_MODEL) as folder, meant.model_folder(f"pql-scorer/{two_versions}") as same:
         assert load(folder).version == load(same).version
 
 

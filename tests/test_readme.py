@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pql import main
-from serving.http import in_service
+from serving.models.served import Served
 from serving.requests import decode, result_body, score
 from serving.scoring.answers import Answer
 from serving.scoring.scorer import Scorer
@@ -53,7 +53,7 @@ def test_the_answer_shown_has_the_shape_of_a_real_one(shown: Any, scorer: Scorer
     assert isinstance(results[0], Answer)
     body = result_body(results[0])
     assert isinstance(body, dict)
-    assert set(shown) == {*in_service(scorer), "results"}
+    assert set(shown) == {*Served(scorer, 0).named, "results"}
     assert list(shown["results"][0]) == list(body)
     assert len(body["reasons"]) >= 3
 
