@@ -15,5 +15,10 @@ def compiled(kernel: ModuleType, name: str) -> Callable[..., Any]:
 
     function = getattr(kernel, name)
     # One that others of its kernel call is a dispatcher already; without its own it would be compiled at every start.
-    found: Callable[..., Any] = njit(cache=True, nogil=True)(getattr(function, "py_func", function))
+    plain = getattr(function, "py_func", function)
+    try:
+        found: Callable[..., Any] = njit(cache=True, nogil=True)(plain)
+    except RuntimeError:
+        # Nothing can be written here or at home (NUMBA_CACHE_DIR names another place): compiled anew at every start.
+        found = njit(nogil=True)(plain)
     return found

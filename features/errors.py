@@ -76,7 +76,7 @@ class NaiveTimestamp(InvalidInput):
     @classmethod
     def of(cls, field: str, example: object) -> NaiveTimestamp:
         return cls(
-            f"{field} must carry a time zone, got {str(example)!r}.",
+            f"{field} must carry a time zone, got {str(example)[:100]!r}.",
             field=field,
             hint="Write it like 2026-03-01T09:00:00Z, or set `timezone:` in pql.yaml.",
         )

@@ -170,10 +170,12 @@ def _any_instant(text: object, field: str, timezone: str | None) -> int:
         there = None
     if there is None or moment is None:
         raise InvalidInput(
-            f"{field} must be an ISO 8601 time, got {text!r}.", field, "Write it like 2026-03-01T09:00:00Z."
+            f"{field} must be an ISO 8601 time, got {str(text)[:100]!r}.", field, "Write it like 2026-03-01T09:00:00Z."
         )
     if there.astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None):
-        raise InvalidInput(f"{field}: a clock change skips {text!r} in {timezone}.", field, "Write it with its zone.")
+        raise InvalidInput(
+            f"{field}: a clock change skips {str(text)[:100]!r} in {timezone}.", field, "Write it with its zone."
+        )
     return micros(there)
 
 

@@ -130,4 +130,8 @@ def drained(work: Working) -> list[Result]:
 
 def result_body(result: Result) -> Mapping[str, Any] | Failed:
     """Return one result as it stands in the answer."""
-    return result if isinstance(result, Failed) else {**vars(result), "as_of": text_of(result.as_of)}
+    if isinstance(result, Failed):
+        return result
+    told = vars(result).copy()
+    told["as_of"] = text_of(told.pop("as_of"))
+    return told

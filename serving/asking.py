@@ -111,11 +111,7 @@ def lead_of(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, spot: str) -> T:
 def wrong(error: Exception, prefix: str) -> InvalidInput:
     """Return what a decoder found wrong, with its place in the body."""
     text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    message, at, path = text.rpartition(" - at `$")
-    if not at:
-        message, path = path, ""
-    if len(message) > MOST_SAID:
-        message = f"{message[:MOST_SAID]}..."
+    message, _, path = (part[:MOST_SAID] for part in text.partition(" - at `$"))
     field = (prefix + path.rstrip("`")).lstrip(".")
     return InvalidInput(f"{field or 'body'}: {message}.", field or None, "See the README for a request that works.")
 

@@ -20,7 +20,7 @@ from features.errors import ArtifactError, InvalidInput, PQLError
 from serving.models.shelf import private_copy, source_of
 from serving.models.verifying import check_files, examined
 from serving.receipts import NONE, VARIABLE
-from serving.settings import KEYS, MODEL, WORKERS, Settings
+from serving.settings import JOBS, KEYS, MODEL, WORKERS, Settings
 from serving.web.keys import Keys
 
 ROOT: Final = Path(__file__).parents[1]
@@ -54,6 +54,7 @@ class Order:
         told = {
             MODEL: str(self.model.resolve()), WORKERS: str(self.workers),
             VARIABLE: self.receipts if self.receipts == NONE else str(Path(self.receipts).resolve()),
+            JOBS: str(Settings.read(os.environ).jobs.resolve()),
         } | ({} if self.keys is None else {KEYS: str(self.keys.resolve())})  # fmt: skip
         usual = {
             "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from features.errors import ArtifactError, PQLError
+from features.errors import ArtifactError, InvalidInput, PQLError
 from features.times import parse_instant
 from serving.jobs.manager import Manager
 from serving.jobs.routes import Jobs
@@ -67,10 +68,12 @@ def _opened(settings: Settings, stored: Callable[[], Path]) -> Opened:
     watch = _watch(source_of(settings.model) if settings.model else Stored(stored), metrics)
     holder = Holder(watch.first())
     desk, access = Desk(holder, metrics, clock, keep), logs.Access(settings.access_log)
-    manager = Manager(Store(settings.jobs), lambda: holder.served.scorer, clock)
+    store = Store(settings.jobs)
+    desk.jobs = store.counts
+    manager = Manager(store, lambda: holder.served.scorer, clock)
     jobs = Jobs(manager, lambda: holder.served.scorer.builder.definition, clock, settings.most_upload)
     entries = _entries(desk, jobs, keyed=keys is not None)
-    made = Opened(desk, House(entries, keys, _observer(metrics, access), _unexpected), [access.close])
+    made = Opened(desk, House(entries, keys, _observer(metrics, access), _unexpected), [access.close, metrics.settle])
     _in_service(metrics, holder.served)
     watch.start(holder)
     made.ends.append(watch.stop)
@@ -100,8 +103,10 @@ def _watch(source: Source, metrics: Metrics) -> Watch:
 
 
 def _in_service(metrics: Metrics, served: Served) -> None:
-    learned = served.scorer.artifact.training.get("data_until")
-    until = None if learned is None else parse_instant(learned, "data_until")
+    until = None
+    # It is in service by now: what an artifact tells of its data, and nobody scores with, is no reason to say that it is not.
+    with suppress(InvalidInput):
+        until = parse_instant(served.scorer.artifact.training.get("data_until"), "data_until")
     metrics.in_service(served.scorer.version, served.since, until)
     logs.log().info("model_in_service", version=served.scorer.version)
 

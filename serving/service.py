@@ -10,13 +10,29 @@ from typing import Any
 import bentoml
 from starlette.types import ASGIApp
 
+from features.errors import InvalidInput
 from serving.opening import Opened, opened
-from serving.settings import Settings
+from serving.receipts import VARIABLE as RECEIPTS
+from serving.settings import JOBS, Settings
 from serving.web import connections
 from serving.web.front import Front
 
 STORED_MODEL = "pql-scorer:latest"
-SETTINGS = Settings.read(os.environ)
+
+
+def environment() -> dict[str, str]:
+    """Return our environment; a Bento runs in its own folder, and what it keeps of leads must not become part of it."""
+    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml").resolve()
+    inside = Path.cwd().resolve().is_relative_to(home)
+    kept = {name: str(home / "pql" / folder) for name, folder in ((RECEIPTS, "receipts"), (JOBS, "jobs"))}
+    return (kept if inside else {}) | dict(os.environ)
+
+
+try:
+    SETTINGS = Settings.read(environment())
+except InvalidInput as wrong:
+    # A sentence, where an import that fails would be a page of places in the code.
+    raise SystemExit(str(wrong)) from None
 
 
 def stored_model() -> Path:
@@ -47,10 +63,12 @@ class PQL:
     """Scores leads; does not start without a version that scores its own examples."""
 
     def __init__(self) -> None:
-        self.opened: Opened = opened(Settings.read(os.environ), stored_model)
-        # The imported libraries are a large heap that never changes: a full collection over it stalls requests.
+        self.opened: Opened = opened(Settings.read(environment()), stored_model)
+        # The imported libraries are a large heap that never changes: a full collection over it stalls requests. What a
+        # request makes is gone with its answer, so that looking for circles every few hundred objects finds none.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000, 20, 100)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:

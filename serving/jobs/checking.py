@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -14,12 +15,15 @@ from features.durations import DAY
 from features.errors import InvalidInput, NaiveTimestamp
 from features.leads import NEVER
 from features.matrix import FeatureBuilder
-from features.times import EARLIEST, INSTANT, instants, text_of
+from features.times import EARLIEST, INSTANT, instants, micros, text_of
 from features.traits import misread
 from features.windows import Floats, Ints
+from serving.jobs.csv_blocks import UNREADABLE
 from serving.jobs.layout import ACCOUNT_ID, AS_OF, ENDS_AT, LEAD_ID, Block, Layout, Rejected, rejected
 from serving.scoring.answers import Subject
 from serving.scoring.decision import Flags
+
+_EARLIEST, _LATEST = (micros(one.replace(tzinfo=UTC)) for one in (datetime.min, datetime.max))
 
 Said = tuple[str, str | None, str | None]
 """A message, the field it is about, and a hint."""
@@ -132,16 +136,23 @@ def _times(frame: pl.DataFrame, name: str, timezone: str | None) -> pl.Series:
     Raises
     ------
     InvalidInput
-        Where a whole column cannot be times, or has times without a zone where none is given.
+        Where a whole column cannot be times, holds some that no calendar has, or has times without a zone where none is given.
     """
     if name not in frame.columns or frame.schema[name] == pl.Null:
         return pl.Series(name, [None], dtype=INSTANT).new_from_index(0, len(frame))
     try:
-        return instants(frame.select(name), name, timezone)[name]
+        found = instants(frame.select(name), name, timezone)[name]
+        if found.cast(pl.Int64).is_between(_EARLIEST, _LATEST).all():
+            return found
+    except UNREADABLE:
+        pass
     except NaiveTimestamp:
         if frame.schema[name] != pl.String:
             raise
         return pl.Series(name, [None], dtype=INSTANT).new_from_index(0, len(frame))
+    raise InvalidInput(
+        f"{name} must be times of the years 1 to 9999, got others.", name, "Check the unit of the column."
+    )
 
 
 def _no_time(frame: pl.DataFrame, name: str, found: pl.Series) -> _Faults:

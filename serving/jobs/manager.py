@@ -21,6 +21,7 @@ import msgspec
 
 from serving.jobs.store import Job, Store
 from serving.scoring.scorer import Scorer
+from serving.web import logs
 
 ROOT: Final = Path(__file__).parents[2]
 MOST_OPEN: Final = 32
@@ -44,7 +45,7 @@ class Manager:
 
     Parameters
     ----------
-    in_service : gives the version in service; a job is scored by the one of the moment when it starts
+    in_service : gives the version in service; a job is scored by the one of the moment when it was taken
     now : gives the present moment in microseconds since 1970 UTC
     """
 
@@ -53,6 +54,8 @@ class Manager:
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._pruned = -PRUNE_SECONDS
+        self.coming = 0
+        self._trouble = ""
 
     def start(self) -> None:
         """Begin to do jobs, those first that an earlier process left undone."""
@@ -71,16 +74,34 @@ class Manager:
 
     @property
     def full(self) -> bool:
-        """Whether so many jobs wait that no other is taken."""
-        return len(self.store.open_jobs()) >= MOST_OPEN
+        """Whether more jobs wait, or are being sent, than are taken."""
+        return len(self.store.open_jobs()) + self.coming > MOST_OPEN
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Count a job that is being sent."""
+        self.coming += 1
+        try:
+            yield
+        finally:
+            self.coming -= 1
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            # A full disk, a folder that is not mounted: wait for better times.
-            with suppress(OSError), _locked(self.store.folder) as lock:
-                while lock is not None and not self._stopping.is_set():
-                    self._step(lock)
+            try:
+                with _locked(self.store.folder) as lock:
+                    while lock is not None and not self._stopping.is_set():
+                        self._step(lock)
+                        self._trouble = ""
+            except Exception as error:
+                # A full disk, a folder that is not mounted, what nobody thought of: wait for better times.
+                self._tell(error)
             self._rest()
+
+    def _tell(self, error: Exception) -> None:
+        if repr(error) != self._trouble:
+            self._trouble = repr(error)
+            logs.log().error("jobs_not_done", exc_info=error)
 
     def _step(self, lock: int) -> None:
         """Do one job, or wait for one."""
@@ -105,7 +126,7 @@ class Manager:
         elif state.starts >= MOST_STARTS:
             job.tell(msgspec.structs.replace(state, status="failure", error=ENDED))
         else:
-            self._bring_model(job)
+            self.bring_model(job)
             begun = state.executed_at or self._now()
             started = msgspec.structs.replace(state, starts=state.starts + 1, executed_at=begun)
             job.tell(started)
@@ -113,8 +134,8 @@ class Manager:
                 # That the service was stopped is not the job's fault.
                 job.tell(state)
 
-    def _bring_model(self, job: Job) -> None:
-        """Lay the version in service beside a job that has none yet."""
+    def bring_model(self, job: Job) -> None:
+        """Lay the version in service beside a job that has none yet: it is scored by that, whoever comes to do it."""
         if not job.model.is_dir():
             fresh = job.folder / "model.part"
             self._in_service().artifact.save(fresh)

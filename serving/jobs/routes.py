@@ -75,16 +75,16 @@ class Jobs:
     async def submit(self, call: Call) -> Response:
         """`POST /score_batch`: a file of leads, which lies on the disk when this is answered."""
         asked = self._asked(call)
-        if await asyncio.to_thread(lambda: self.manager.full):
-            message, hint = "too many jobs wait already.", "Try again when some of them are done."
-            raise Refused(503, "too_many_jobs", message, hint=hint, retry_after=30, close=True)
-        try:
-            job = await self._taken(call, asked)
-        except OSError:
-            message = "the file cannot be kept at the moment."
-            raise Refused(
-                503, "storage_unavailable", message, hint="Try again later.", retry_after=60, close=True
-            ) from None
+        # Counted first and looked at then, so that of many at once no more get in than there is room for.
+        with self.manager.sending():
+            if await asyncio.to_thread(lambda: self.manager.full):
+                message, hint = "too many jobs wait already.", "Try again when some of them are done."
+                raise Refused(503, "too_many_jobs", message, hint=hint, retry_after=30, close=True)
+            try:
+                job = await self._taken(call, asked)
+            except OSError:
+                message, hint = "the file cannot be kept at the moment.", "Try again later."
+                raise Refused(503, "storage_unavailable", message, hint=hint, retry_after=60, close=True) from None
         self.manager.wake()
         where = f"?task_id={job.task_id}"
         task = TaskOut(job.task_id, "in_progress", f"/score_batch/status{where}", f"/score_batch/result{where}")
@@ -103,6 +103,8 @@ class Jobs:
             if not size:
                 raise InvalidInput.empty("the file")
             await asyncio.to_thread(upload.write, bytes(waiting))
+            # Another service may share the folder, and another version go into service before the job's turn.
+            await asyncio.to_thread(self.manager.bring_model, upload.job)
             return await asyncio.to_thread(upload.finish, asked)
 
     def _asked(self, call: Call) -> Asked:

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from serving.jobs.writing import synced
 TASK_ID: Final = re.compile(r"[0-9a-f]{32}")
 KEPT_SECONDS: Final = 7 * 86_400
 """How long a job is kept after its file was sent."""
-UPLOAD_SECONDS: Final = 600
+UPLOAD_SECONDS: Final = 86_400
 """After so long without another byte, an upload will not come to its end."""
 Status = Literal["in_progress", "success", "failure", "cancelled"]
 
@@ -129,9 +130,16 @@ class Upload:
         self._finished = False
 
     def __enter__(self) -> Self:
-        self._job.folder.mkdir(parents=True)
+        # What is sent is as private as the leads are.
+        self._job.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._job.folder.mkdir(mode=0o700)
         self._file = (self._job.folder / "input.part").open("wb")
         return self
+
+    @property
+    def job(self) -> Job:
+        """The job to be."""
+        return self._job
 
     def write(self, part: bytes) -> None:
         """Write the next part of the file."""
@@ -178,6 +186,15 @@ class Store:
             return None
         job = Job(self.folder / task_id)
         return job if (job.folder / "request.json").is_file() else None
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs there are of each status."""
+        jobs = [job for name in self._names() if (job := self.job(name)) is not None]
+        found: Counter[str] = Counter()
+        for job in jobs:
+            with suppress(OSError, msgspec.DecodeError):  # removed meanwhile
+                found[job.state.status] += 1
+        return dict(found)
 
     def open_jobs(self) -> list[Job]:
         """Return the jobs that are not done, the oldest first."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 from asyncio import Transport
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import inf
@@ -48,7 +48,7 @@ class Limits:
     headers: int = 100
     queued: int = 16
     linger: float = 2.0
-    unread: int = 1024 * 1024
+    unread: int = 16 * 1024 * 1024
     stalled: float = 30.0
     told: Callable[[str], None] = lambda _: None
 
@@ -66,11 +66,6 @@ def register(most_connections: int, told: Callable[[str], None] = lambda _: None
         )
     # uvicorn imports what is a text here, and takes a class as it is.
     HTTP_PROTOCOLS["auto"] = guarded(Limits(connections=most_connections, told=told))  # type: ignore[assignment]
-
-
-def accepted() -> int:
-    """Return how many connections this process has taken so far."""
-    return Guarded.accepted
 
 
 def has_come(receive: Receive) -> bool:
@@ -134,15 +129,16 @@ class Guarded(HttpToolsProtocol):
     """uvicorn's protocol with limits.
 
     A connection has one timer, which looks now and then whether the time that is set in `until` is over: what happens with every
-    request is an assignment, not a timer.
+    request is an assignment, not a timer. `accepted` connections came so far, and `requests` are under way, in this process.
     """
 
     limits: ClassVar[Limits] = Limits()
     crowd: ClassVar[dict[Guarded, None]] = {}
     accepted: ClassVar[int] = 0
+    requests: ClassVar[Collection[object]] = ()
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        Guarded.accepted += 1
+        Guarded.accepted, Guarded.requests = Guarded.accepted + 1, self.tasks
         super().connection_made(transport)
         self.access_log = False  # ours is structured
         self.wire = Wire(transport, self._ended)

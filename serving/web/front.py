@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from features.errors import InvalidInput, PQLError
 from serving.web import bodies
 from serving.web.bodies import Gone
-from serving.web.refusals import JSON, Refused, refusal
+from serving.web.refusals import JSON, Refused, error_body, refusal
 
 if TYPE_CHECKING:
     from serving.web.keys import Caller
@@ -163,7 +163,7 @@ class Front:
         except Gone:
             return
         except (Refused, PQLError) as error:
-            response, code = refusal(error), _code(error)
+            response, code = refusal(error), error_body(error)["code"]
         except Exception as error:  # the last resort: nothing of the inside is told
             if house is not None:
                 house.unexpected(route, error)
@@ -214,10 +214,6 @@ class Front:
             told = f"{scope['path']} must be asked with {' or '.join(allowed)}, got {method}."
             raise Refused(405, "method_not_allowed", told, allow=", ".join(allowed))
         return entry
-
-
-def _code(error: Refused | PQLError) -> str:
-    return error.code if isinstance(error, Refused) else "invalid_input"
 
 
 def _allowed(keys: Doorkeeper, authorization: bytes | None, scope: str) -> Caller:

@@ -84,6 +84,7 @@ class Handlers:
         """`GET /metrics`: counts for Prometheus."""
         metrics = self._desk.metrics
         metrics.settle()
+        metrics.jobs(await asyncio.to_thread(self._desk.jobs))
         # It reads the files of all workers.
         text = await asyncio.to_thread(metrics.text)
         return Response(text, headers={**KEPT_BY_NOBODY, "content-type": metrics.CONTENT_TYPE})

@@ -6,11 +6,14 @@ numbers adds up all of them. Without such a folder a process has its numbers for
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -117,6 +120,11 @@ class Metrics:
         )
         self._jobs = gauge("pql_jobs", "Batch jobs by state.", ["state"], registry=own, multiprocess_mode="mostrecent")
         self._version: str | None = None
+        # What is rare is there before it happens: an alert on its increase would miss the first time.
+        for reason in sorted(REASONS):
+            self._models_refused.labels(reason)
+        for route in self._known:
+            self._request_child(route, 500)
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
         return self._library.Histogram(name, text, labels, registry=self._registry, buckets=buckets)
@@ -217,7 +225,8 @@ class Metrics:
 
         folder, everyone = Path(os.environ[FOLDER]), self._library.CollectorRegistry()
         for process in _ended(folder):
-            mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
+            with suppress(FileNotFoundError):  # somebody else asks for the numbers at the same time, and was first
+                mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
         MultiProcessCollector(everyone, str(folder))  # type: ignore[no-untyped-call]
         return everyone
 
@@ -230,6 +239,10 @@ class _Tally:
         self._settled = time.monotonic()
 
     def add(self, to: Any, amount: float) -> None:
+        if not self._amounts:
+            # Without a later request nothing else would write down the last ones of a worker that has no more to do.
+            with suppress(RuntimeError):  # no loop runs here
+                asyncio.get_running_loop().call_later(EVERY, partial(self.settle, now=True))
         self._amounts[to] = self._amounts.get(to, 0) + amount
 
     def settle(self, *, now: bool = False) -> None:

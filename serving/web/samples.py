@@ -41,21 +41,21 @@ SCORE: Final = """\
 
 SCORED: Final = """\
 {
-  "model_version": "c3589e81eb3d",
-  "cutoff": 0.1765536396669535,
+  "model_version": "9ec195c09986",
+  "cutoff": 0.1765536396669501,
   "results": [
     {
       "lead_id": "u-4711",
       "account_id": "acme",
       "trial_day": 7.031,
-      "probability": 0.36005178624201406,
+      "probability": 0.36005178624201284,
       "is_pql": true,
       "track": "now",
       "within": {
-        "7d": 0.16462861337749699,
-        "14d": 0.2485642361645789,
-        "30d": 0.36005178624201406,
-        "90d": 0.3820682132883183
+        "7d": 0.16462861337749632,
+        "14d": 0.24856423616457796,
+        "30d": 0.36005178624201284,
+        "90d": 0.3820682132883172
       },
       "percentile": 91.4,
       "reasons": [
@@ -70,7 +70,7 @@ SCORED: Final = """\
             "more_than_percent": 90,
             "day": 7
           },
-          "contribution": 0.791618964296111,
+          "contribution": 0.7916189642961043,
           "mention": null
         },
         {
@@ -85,7 +85,7 @@ SCORED: Final = """\
             "more_than_percent": 76,
             "day": 7
           },
-          "contribution": 0.685774441159349,
+          "contribution": 0.6857744411593555,
           "mention": "you have come up against a limit of your plan"
         },
         {
@@ -99,7 +99,7 @@ SCORED: Final = """\
             "more_than_percent": 88,
             "day": 7
           },
-          "contribution": 0.42166769105094065,
+          "contribution": 0.42166769105092705,
           "mention": "your team is growing"
         }
       ],
@@ -110,7 +110,7 @@ SCORED: Final = """\
         "title": "Answer the pricing question",
         "message": "Happy to help you find the plan that fits. What would you like Corkboard to do for your team?"
       },
-      "receipt_id": "35f6135a8c3afde108c6",
+      "receipt_id": "0b907859457cf44114e7",
       "as_of": "2026-01-09T09:00:00Z"
     }
   ]

@@ -61,13 +61,15 @@ class Turns(Generic[P, A]):
     most : how many requests may be there at a time, from before their bodies are read
     seconds : for which a request may wait at most
     arrived : tells how many connections have come so far
+    under_way : tells how many requests are being answered, those included that have not got here yet
     """
 
     def __init__(
         self, answer: Callable[[Sequence[P]], Sequence[A]], most: int = MOST_WAITING, seconds: float = SECONDS,
-        arrived: Callable[[], int] = int,
+        arrived: Callable[[], int] = int, under_way: Callable[[], int] = int,
     ) -> None:  # fmt: skip
-        self._answer, self.most, self.seconds, self._arrived = answer, most, seconds, arrived
+        self._answer, self.most, self.seconds = answer, most, seconds
+        self._arrived, self._under_way = arrived, under_way
         self._seen = self._let_in = 0
         self._queue: deque[_Request[P, A]] = deque()
         self.there = 0
@@ -91,11 +93,23 @@ class Turns(Generic[P, A]):
         Refused
             503 where it has waited too long. What `work` raises is raised too.
         """
+        if not self._queue and self._under_way() == 1:
+            # Nobody else is there: two rounds of the loop less.
+            try:
+                part = next(work)
+                part = work.send(self._answer([part])[0])
+            except StopIteration as end:
+                found: T = end.value
+                return found
+            return await self._queued(work, part)
+        return await self._queued(work, None)
+
+    async def _queued(self, work: Generator[P, A, T], part: P | None) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         if not self._queue:
             loop.call_soon(self._turn)
-        self._queue.append(_Request(work, done, time.monotonic() + self.seconds))
+        self._queue.append(_Request(work, done, time.monotonic() + self.seconds, part))
         return await done
 
     def _turn(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -170,3 +172,32 @@ def test_an_error_of_the_decoder_is_told_with_its_place() -> None:
     assert found.field == "leads[2].events[3].x"
     assert found.message == "leads[2].events[3].x: Expected `int`, got `str`."
     assert wrong(RecursionError(), "").message == "body: nested too deeply."
+
+
+@pytest.mark.parametrize("lead", [b"0", b'""', b"[]", b"{}"])
+def test_more_leads_than_are_taken_are_not_held_to_be_counted(lead: bytes) -> None:
+    body = b'{"leads":[' + b",".join([lead] * 1_000_000) + b"]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match="leads must be 1 to 1000 leads, got more"):
+            decode(body)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_body_with_as_many_leads_as_are_taken_is_read() -> None:
+    lead = b'{"a":"' + b"x" * 100 + b'"}'
+    assert len(decode(b'{"leads":[' + b",".join([lead] * 1_000) + b"]}").leads) == 1_000
+    with pytest.raises(InvalidInput, match="leads must be 1 to 1000 leads"):
+        decode(b'{"leads":[' + b",".join([lead] * 1_001) + b"]}")
+
+
+@pytest.mark.parametrize("key", ["x" * 100_000, "x - at `$" + "y" * 100_000])
+def test_a_key_of_any_length_is_not_told_back(key: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode(msgspec.json.encode({"leads": [{}], key: 1}))
+    assert len(str(refused.value)) < 600
+    with pytest.raises(InvalidInput) as refused:
+        lead_of(LEAD, msgspec.Raw(f'{{"{key}":1,"{key}":2}}'.encode()), "leads[0]")
+    assert len(str(refused.value)) < 600

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from serving.scoring.scorer import Scorer
 from tests.serving.server import ROOT, Server, check_smoke, free_port, running
@@ -48,8 +50,13 @@ def test_it_holds_two_packages_and_nothing_else(home: Path) -> None:
 
 def test_its_requirements_are_the_lock(home: Path) -> None:
     told = (home / "bentos" / "pql" / "made" / "env" / "python" / "requirements.txt").read_text()
-    wanted = (ROOT / "requirements" / "serve.lock").read_text()
-    assert {line for line in wanted.splitlines() if line} <= {line.strip() for line in told.splitlines()}
+    assert pins(told) >= pins((ROOT / "requirements" / "serve.lock").read_text())
+
+
+def pins(lock: str) -> set[tuple[str, str]]:
+    """Return name and version of each line; how a marker is quoted does not matter."""
+    found = [Requirement(line) for line in lock.splitlines() if line.strip() and line[0] not in "#-"]
+    return {(canonicalize_name(one.name), str(one.specifier)) for one in found}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +71,13 @@ def server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 def test_it_serves_as_the_project_does(server: Server, scorer: Scorer) -> None:
     check_smoke(server, scorer)
+
+
+def test_nothing_of_a_lead_becomes_part_of_it(server: Server, home: Path) -> None:
+    assert server.ask("/livez").status == 200
+    files = {path.name for path in (home / "bentos" / "pql" / "made" / "src").iterdir()}
+    assert not files & {"jobs", "receipts"}
+    assert list((home / "pql" / "jobs").iterdir())
 
 
 def test_another_model_in_its_store_is_served_without_a_restart(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -139,3 +139,19 @@ def test_a_subject_is_what_answers_are_made_of(scorer: Scorer, rows: Floats) -> 
 def test_a_block_without_rows_is_nothing_to_score(scorer: Scorer, rows: Floats) -> None:
     found = check(table_of(scorer, rows[:1]).clear(), scorer.builder)
     assert (len(found.rows), found.rejected) == (0, [])
+
+
+def test_a_number_that_is_none_is_told_of_a_trait_too(scorer: Scorer, rows: Floats) -> None:
+    (refused,) = check(table_of(scorer, rows[:2], email=[float("nan"), None]), scorer.builder).rejected
+    assert "email must be an e-mail address or a domain, got 'nan'" in refused.error["message"]
+
+
+@pytest.mark.parametrize("name", ["as_of", "ends_at"])
+@pytest.mark.parametrize("unit", ["ms", "us"])
+@pytest.mark.parametrize("value", [2**62, -(2**62)])
+def test_times_that_no_calendar_has_fail_the_file(
+    name: str, unit: Literal["ms", "us"], value: int, scorer: Scorer, rows: Floats
+) -> None:
+    times = pl.Series(name, [value, None, NOW]).cast(pl.Datetime(unit, "UTC"))
+    with pytest.raises(InvalidInput, match=f"{name} must be times of the years 1 to 9999"):
+        check(table_of(scorer, rows[:3]).with_columns(times), scorer.builder)

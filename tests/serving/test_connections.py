@@ -18,7 +18,7 @@ import uvicorn
 from uvicorn.config import HTTP_PROTOCOLS
 
 from serving.web import connections
-from serving.web.connections import Limits, guarded, register
+from serving.web.connections import Guarded, Limits, guarded, register
 
 GET = b"GET /read HTTP/1.1\r\nHost: a\r\n\r\n"
 QUICK = Limits(seconds=0.3, linger=0.5, stalled=0.6)
@@ -531,3 +531,14 @@ def test_as_many_files_are_allowed_as_connections_need(
     monkeypatch.setattr(resource, "setrlimit", lambda _, found: set_.append(found))
     register(1000)
     assert set_ == ([] if then is None else [(then, hard)])
+
+
+def test_every_connection_is_counted_for_those_who_take_turns() -> None:
+    before = Guarded.accepted
+    with running(QUICK) as found:
+        for count in (1, 2, 3):
+            found.open(GET).close()
+            end = time.monotonic() + 5
+            while Guarded.accepted < before + count and time.monotonic() < end:
+                time.sleep(0.005)
+            assert Guarded.accepted == before + count

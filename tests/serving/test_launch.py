@@ -19,7 +19,7 @@ import pytest
 from features.errors import ArtifactError, InvalidInput, PQLError
 from serving import launch
 from serving.launch import Order
-from serving.settings import KEYS, WORKERS
+from serving.settings import JOBS, KEYS, WORKERS
 from serving.web.keys import new_key
 
 ROOT = Path(__file__).parents[2]
@@ -288,3 +288,12 @@ def _answer(server: socket.socket, answer: bytes) -> None:
     with connection:
         assert connection.recv(1000).startswith(b"GET /readyz HTTP/1.1")
         connection.sendall(answer + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize(("said", "meant"), [(None, "jobs"), ("kept/jobs", "kept/jobs")])
+def test_batch_jobs_are_kept_where_the_caller_stands_and_not_beside_the_code(
+    said: str | None, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(JOBS, raising=False) if said is None else monkeypatch.setenv(JOBS, said)
+    assert Order(tmp_path).environment[JOBS] == str(tmp_path / meant)

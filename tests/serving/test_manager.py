@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -230,16 +231,20 @@ def test_a_job_that_is_called_off_ends(
     assert ended(other).status == "success"
 
 
-def test_a_store_is_full_with_so_many_jobs_that_wait(
+def test_a_store_is_full_with_so_many_jobs_that_wait_or_are_being_sent(
     store: Store, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_OPEN", 2)
     manager = Manager(store, lambda: scorer, lambda: NOW)
-    assert not manager.full
     first, _ = job_of(store, b"x"), job_of(store, b"x")
-    assert manager.full
-    first.tell(State(status="success"))
     assert not manager.full
+    with manager.sending():
+        assert manager.full
+        first.tell(State(status="success"))
+        assert not manager.full
+        with manager.sending():
+            assert manager.full
+    assert manager.coming == 0
 
 
 def test_a_disk_that_comes_back_finds_its_jobs_done(
@@ -260,3 +265,27 @@ def test_a_disk_that_comes_back_finds_its_jobs_done(
 
 def test_stopping_what_never_started_is_nothing_to_do(store: Store, scorer: Scorer) -> None:
     Manager(store, lambda: scorer, lambda: NOW).stop()
+
+
+def test_what_nobody_thought_of_is_logged_and_does_not_end_the_doing_of_jobs(
+    store: Store, content: bytes, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr("serving.web.logs.log", lambda: SimpleNamespace(error=lambda name, **_: logged.append(name)))
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
+    asked = 0
+
+    def in_service() -> Scorer:
+        nonlocal asked
+        asked += 1
+        if asked <= 3:
+            raise ValueError("out of nowhere")
+        return scorer
+
+    job, manager = job_of(store, content), Manager(store, in_service, lambda: NOW)
+    manager.start()
+    try:
+        assert ended(job).status == "success"
+    finally:
+        manager.stop()
+    assert logged == ["jobs_not_done"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -152,6 +153,12 @@ def test_data_of_unknown_age_has_no_age() -> None:
     assert np.isnan(value(metrics, "pql_model_data_until_timestamp_seconds") or 0)
 
 
+def test_what_is_rare_is_there_before_it_happens() -> None:
+    metrics = Metrics()
+    assert {value(metrics, "pql_model_refused_total", reason=reason) for reason in REASONS} == {0}
+    assert value(metrics, "pql_requests_total", route="/score", status="500") == 0
+
+
 def test_refused_versions_are_counted() -> None:
     metrics, reason = Metrics(), min(REASONS)
     metrics.model_refused(reason)
@@ -208,11 +215,12 @@ def test_nothing_of_a_lead_gets_into_a_label() -> None:
 
 def test_unknown_routes_are_not_remembered() -> None:
     metrics = Metrics()
+    before = dict(metrics._request_of)
     for i in range(100):
         metrics.request(f"/{i}", 404, 0.0)
         metrics.request("/score", 1000 + i, 0.0)
         metrics.refused("/score", f"code {i}")
-    assert metrics._request_of == {}
+    assert metrics._request_of == before
     assert metrics._refusal_of == {}
     assert value(metrics, "pql_requests_total", route="other", status="404") == 100
 
@@ -256,6 +264,7 @@ for _ in range(int(sys.argv[1])):
     metrics.scored("/score", "v1", [0.25, 0.75], 1)
 metrics.in_service(sys.argv[2], int(sys.argv[3]), 7_000_000)
 metrics.jobs({"success": int(sys.argv[1])})
+metrics.settle()
 if sys.argv[4:]:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -321,3 +330,29 @@ def test_a_request_with_one_score_costs_little() -> None:
             metrics.scored("/score", "v1", [0.36], 1)
         best = min(best, (time.process_time() - began) / 2000)
     assert best < 45e-6
+
+
+def test_what_a_worker_counted_last_is_written_down_without_another_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVERY", 0.01)
+
+    async def counted() -> float | None:
+        metrics = Metrics()
+        metrics.refused("/score", "overloaded")
+        await asyncio.sleep(0.1)
+        return samples(metrics.text()).get(("pql_refused_total", (("code", "overloaded"), ("route", "/score"))))
+
+    assert asyncio.run(counted()) == 1
+
+
+def test_two_who_ask_at_once_may_both_forget_an_ended_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(module.FOLDER, str(tmp_path))
+    monkeypatch.setattr(module, "_ended", lambda _: [1])
+    asked = []
+
+    def gone(process: int, _: str) -> None:
+        asked.append(process)
+        raise FileNotFoundError
+
+    monkeypatch.setattr("prometheus_client.multiprocess.mark_process_dead", gone)
+    Metrics()._all_workers()
+    assert asked == [1]

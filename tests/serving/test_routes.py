@@ -276,3 +276,26 @@ def test_a_damaged_job_is_not_found_instead_of_failing(client: TestClient, manag
 def test_every_format_has_a_content_type() -> None:
     forms: tuple[Form, ...] = ("csv", "jsonl", "parquet")
     assert sorted(TYPES) == sorted(forms)
+
+
+@pytest.fixture
+def done(client: TestClient, manager: Manager, content: bytes, scorer: Scorer, tmp_path: Path) -> Any:
+    """A task whose result is there."""
+    task = sent(client, content).json()
+    job = manager.store.job(task["task_id"])
+    assert job is not None
+    assert work(job, scorer.artifact.save(tmp_path / "version")).status == "success"
+    return task
+
+
+def test_a_result_that_is_gone_is_not_found_instead_of_failing(client: TestClient, done: Any, tmp_path: Path) -> None:
+    (tmp_path / "jobs" / done["task_id"] / "result.csv").unlink()
+    answer = client.get(done["result_url"])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_task")
+
+
+@pytest.mark.parametrize("wanted", ["xyz", "bytes=abc", "bytes=99999999-", "bytes=0-1,4-5", "bytes=0-3"])
+def test_a_result_is_given_whole_whatever_range_is_asked_for(wanted: str, client: TestClient, done: Any) -> None:
+    answer = client.get(done["result_url"], headers={"range": wanted})
+    assert (answer.status_code, answer.headers["accept-ranges"]) == (200, "none")
+    assert answer.content == client.get(done["result_url"]).content

@@ -116,6 +116,21 @@ def test_whoever_cannot_be_answered_is_told_and_those_beside_it_have_their_answe
     assert isinstance(second, ValueError)
 
 
+def test_whoever_is_alone_is_answered_at_once_and_in_parts_like_anybody() -> None:
+    async def run(n: int) -> tuple[int, object]:
+        turns, rounds = Turns(Answers(), under_way=lambda: 1), 0
+        task = asyncio.create_task(turns.take(asks(*[Leads(str(i)) for i in range(n)])))
+        while not task.done():
+            rounds += 1
+            await asyncio.sleep(0)
+        return rounds, task.result()
+
+    assert asyncio.run(run(1)) == (1, ["0!"])
+    rounds, got = asyncio.run(run(6))
+    assert got == [f"{i}!" for i in range(6)]
+    assert rounds > 5
+
+
 def failing(late: bool) -> Steps:
     if late:
         yield Leads("x")
@@ -222,3 +237,8 @@ def test_without_new_connections_no_turn_waits() -> None:
 
     asyncio.run(run())
     assert rounds < 8
+
+
+def test_those_who_only_have_leads_that_were_refused_do_not_hold_up_all_others() -> None:
+    groups, _ = worked([[Leads(str(i), 0)] for i in range(TOGETHER + 3)])
+    assert [len(group) for group in groups] == [TOGETHER, 3]

@@ -339,3 +339,32 @@ def test_a_service_that_stops_does_not_change_its_version_any_more(shelf: Shelf,
     shelf.point(names[1])
     assert seen.look() == names[0]
     assert not seen.changes
+
+
+def test_a_version_that_could_not_be_copied_for_want_of_room_is_tried_again(
+    shelf: Shelf, names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = watched(shelf)
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+        shelf.point(names[1])
+        assert seen.look(3) == names[0]
+    (said,) = seen.refusals
+    assert "cannot be copied to be checked" in said
+    assert seen.look() == names[1]
+
+
+def test_a_version_that_no_process_could_try_is_tried_again(
+    shelf: Shelf, names: list[str], monkeypatch: pytest.MonkeyPatch, real: None
+) -> None:
+    seen = watched(shelf)
+
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.models.verifying.subprocess.Popen", refused)
+        shelf.point(names[1])
+        assert seen.look(2) == names[0]
+    assert ["no process could be started" in said for said in seen.refusals] == [True]
+    assert seen.look() == names[1]

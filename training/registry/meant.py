@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from features.errors import InvalidInput
+from features.errors import ArtifactError, InvalidInput
 
 if TYPE_CHECKING:
+    from serving.models.shelf import Shelf
     from serving.scoring.scorer import Scorer
 
 DEFAULT_MODEL: Final = "pql-scorer@champion"
@@ -49,12 +50,14 @@ def scorer_of(models: Sequence[str], version: str) -> Scorer:
 
 
 def _registered(version: str) -> str:
-    from training.registry.changeover import registered
-
+    what, hint = f"version {version}, which gave the answer", "Name its folder with --model."
+    try:
+        from training.registry.changeover import registered
+    except ImportError:
+        raise InvalidInput(f"{what}, is needed, and no registry is installed here.", "model", hint) from None
     try:
         return registered(version)
     except InvalidInput as error:
-        what, hint = f"version {version}, which gave the answer", "Name its folder with --model."
         raise InvalidInput(f"{what}, cannot be had from the registry: {error.message}", "model", hint) from None
 
 
@@ -82,7 +85,7 @@ def to_serve(model: str, shelf: Path, tell: Callable[[str], None]) -> ToServe:
         source_of(Path(model))
         return ToServe(Path(model))
     kept = Shelf(shelf)
-    version = kept.current() if kept.followed() == model else None
+    version = _on_shelf(kept, tell) if kept.followed() == model else None
     if version is None:
         from training.shelving import bring
 
@@ -93,3 +96,17 @@ def to_serve(model: str, shelf: Path, tell: Callable[[str], None]) -> ToServe:
         return ToServe(shelf)
     beside = (sys.executable, "-m", "training.shelving", str(shelf.resolve()), "--follow", model)
     return ToServe(shelf, (*beside, "--parent", str(os.getpid())))
+
+
+def _on_shelf(shelf: Shelf, tell: Callable[[str], None]) -> str | None:
+    """Return the version that a shelf points to, None where it must be brought anew."""
+    from serving.models.verifying import check_files
+
+    try:
+        version = shelf.current()
+        if version is not None:
+            check_files(shelf.folder / version)
+    except ArtifactError as error:
+        tell(f"What lies on the shelf cannot be served ({error}) It is brought anew from the registry.")
+        return None
+    return version

@@ -12,6 +12,7 @@ import pytest
 
 from features.errors import InvalidInput
 from serving.models.shelf import Shelf
+from serving.models.verifying import check_files
 from serving.scoring.scorer import Scorer
 from training import shelving
 from training.registry.meant import ToServe, model_folder, scorer_of, to_serve
@@ -86,6 +87,18 @@ def test_what_lies_on_the_shelf_is_served_without_asking(shelf: Shelf, brought: 
     to_serve(NAME, shelf.folder, quiet)
     to_serve(NAME, shelf.folder, quiet)
     assert brought == [NAME]
+
+
+def test_a_version_that_was_damaged_on_the_shelf_is_brought_anew(shelf: Shelf, brought: list[str]) -> None:
+    to_serve(NAME, shelf.folder, quiet)
+    version, told = shelf.current(), list[str]()
+    assert version is not None
+    with (shelf.folder / version / "booster.txt").open("a") as file:
+        file.write("x")
+    to_serve(NAME, shelf.folder, told.append)
+    assert len(brought) == 2
+    assert "brought anew from the registry" in told[0]
+    check_files(shelf.folder / version)
 
 
 def test_a_shelf_of_another_name_is_not_served_under_this_one(shelf: Shelf, brought: list[str]) -> None:
