@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -206,6 +207,8 @@ def main() -> None:
     """Answer bursts until there are no more."""
     for line in sys.stdin:
         outcome = uvloop.run(run(Burst(**json.loads(line))))
+        # A loop may leave it otherwise, and what does not fit into the pipe at once would be lost.
+        os.set_blocking(sys.stdout.fileno(), True)
         print(json.dumps(asdict(outcome)), flush=True)
 
 
