@@ -18,7 +18,7 @@ from serving.jobs.manager import Manager
 from serving.jobs.reading import Form, Of
 from serving.jobs.store import Asked, Job, State, Store
 from serving.web.front import Call, Entry
-from serving.web.refusals import JSON, Refused, json_bytes
+from serving.web.refusals import JSON, KEPT_BY_NOBODY, Refused, json_bytes
 from serving.web.wire import ErrorOut
 from serving.web.wire_status import StatusOut, TaskOut
 
@@ -35,7 +35,6 @@ SCOPE: Final = "batch"
 WRITTEN_AT_ONCE: Final = 1 << 20
 """Bytes of an upload that are gathered for one visit to the disk."""
 NEXT_PART_SECONDS: Final = 60.0
-HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -147,7 +146,7 @@ class Jobs:
             raise _unknown() from None
         # A file is given whole: what is wrong with a range would be told in another shape than ours.
         call.scope["headers"] = [one for one in call.scope["headers"] if one[0] != b"range"]
-        name, headers = f"scores-{job.task_id}.{asked.output}", {**HEADERS, "accept-ranges": "none"}
+        name, headers = f"scores-{job.task_id}.{asked.output}", {**KEPT_BY_NOBODY, "accept-ranges": "none"}
         return FileResponse(path, headers=headers, media_type=TYPES[asked.output], filename=name, stat_result=found)
 
     async def remove(self, call: Call) -> Response:
@@ -161,7 +160,7 @@ class Jobs:
             # Whoever does it lets go of it in a moment; the folder stays until then.
             return _told(_status(job, asked, state))
         await asyncio.to_thread(job.remove)
-        return Response(status_code=204, headers=HEADERS)
+        return Response(status_code=204, headers=KEPT_BY_NOBODY)
 
     async def _found(self, call: Call) -> tuple[Job, Asked, State]:
         """Return the job that a query names; one of another key does not exist."""
@@ -226,4 +225,4 @@ def _status(job: Job, asked: Asked, state: State) -> StatusOut:
 
 
 def _told(content: TaskOut | StatusOut, status: int = 200) -> Response:
-    return Response(json_bytes(content), status, HEADERS, JSON)
+    return Response(json_bytes(content), status, KEPT_BY_NOBODY, JSON)

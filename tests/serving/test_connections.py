@@ -407,7 +407,7 @@ def test_headers_that_do_not_end_in_time_are_answered_408(quick: Running) -> Non
             peer.sendall(b"GET / HTTP/1.1\r\n" if _ == 0 else b"a: b\r\n")
             time.sleep(0.07)
         assert only(everything(peer)) == (408, "request_timeout")
-    assert 0.3 <= time.monotonic() - begun < 1.5
+    assert 0.29 <= time.monotonic() - begun < 1.5  # the loop's clock is coarser than ours
 
 
 def test_the_time_of_a_second_request_begins_with_its_first_byte(quick: Running) -> None:
@@ -419,7 +419,7 @@ def test_the_time_of_a_second_request_begins_with_its_first_byte(quick: Running)
         begun = time.monotonic()
         peer.sendall(GET[:10])
         assert only(everything(peer))[0] == 408
-    assert 0.3 <= time.monotonic() - begun < 1.5
+    assert 0.29 <= time.monotonic() - begun < 1.5  # the loop's clock is coarser than ours
 
 
 def test_blank_lines_do_not_keep_a_connection(quick: Running) -> None:
@@ -433,7 +433,7 @@ def test_blank_lines_do_not_keep_a_connection(quick: Running) -> None:
 def test_who_says_nothing_is_left_without_a_word(quick: Running) -> None:
     begun = time.monotonic()
     assert quick.ask() == b""
-    assert 0.3 <= time.monotonic() - begun < 1.5
+    assert 0.29 <= time.monotonic() - begun < 1.5  # the loop's clock is coarser than ours
 
 
 def test_an_idle_connection_is_closed_after_the_keep_alive_time() -> None:

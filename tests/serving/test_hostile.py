@@ -562,7 +562,7 @@ def test_after_all_this_the_server_is_the_same_and_has_nothing_to_report(door: D
     assert "Traceback" not in log
     assert '"unexpected"' not in log
     counted = door.server.ask("/metrics", authorization=door.bearer("metrics")).body.decode()
-    assert 'status="500"' not in counted
+    assert not [line for line in counted.splitlines() if 'status="500"' in line and not line.endswith(" 0.0")]
     assert 'status="413"' in counted
 
 

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from features.errors import ArtifactError, InvalidInput
 from serving.web import logs
 from serving.web.logs import LEFT_OUT, LIBRARIES, OURS, QUIET, Access, configure, log
+from serving.web.metrics import EVERY
 from tests.serving.server import LEAD, free_port, running
 
 ROOT = Path(__file__).parents[2]
@@ -264,6 +265,7 @@ def test_no_request_leaves_a_word_of_a_lead_in_the_log(model_folder: Path, tmp_p
         statuses = [server.ask(path, body, kind, **headers).status for path, body, kind, headers in asked]
         for text in (f"GET /{canary} HTTP/9.9\r\n\r\n", f"{canary}\r\n\r\n", f"GET / HTTP/1.1\r\n{canary}: a\r\n\r\n"):
             spoil(port, text.encode())
+        time.sleep(2 * EVERY)  # the other worker writes down what it has counted
         counted = server.ask("/metrics").body.decode()
         server.stop(signal.SIGTERM)
         log = server.log.read_text(encoding="ascii")
