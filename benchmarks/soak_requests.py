@@ -119,7 +119,7 @@ def odd_json(rng: Random, text: bytes) -> bytes:
     head, _, body = text.partition(b"\r\n\r\n")
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return junked(rng, text)
     for _ in range(rng.choice((1, 1, 2, 4))):
         upset(rng, told)
