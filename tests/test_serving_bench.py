@@ -134,7 +134,8 @@ def test_every_request_is_answered_and_counted_once(load: Load, tmp_path: Path) 
     assert outcome.lost == 0
     assert outcome.received_bytes > 3000 * len(got)
     assert 0.2 <= outcome.seconds < 2
-    assert sum(outcome.microseconds) / 1e6 <= 3 * outcome.seconds
+    # Three connections; the last answers may be read a little after the end.
+    assert sum(outcome.microseconds) / 1e6 <= 3 * (outcome.seconds + 0.05)
 
 
 def test_bodies_are_sent_in_turn(load: Load, tmp_path: Path) -> None:
