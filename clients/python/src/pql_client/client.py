@@ -114,7 +114,7 @@ class Client:
         if as_of is not None:
             asked["as_of"] = as_of
         headers = {"Content-Type": "application/json"}
-        told = _read(self._ask("POST", route, msgspec.json.encode(asked), headers), _Scored)
+        told = _read(self._send("POST", route, msgspec.json.encode(asked), headers).data, _Scored)
         return ScoreResult(told.model_version, told.cutoff, [_result(one) for one in told.results])
 
     # --- batch jobs ---------------------------------------------------------------------------
@@ -148,11 +148,11 @@ class Client:
         headers = {"Content-Type": TYPES[found]} | ({"Content-Encoding": "gzip"} if packed else {})
         with _opened(data if isinstance(data, bytes) else Path(data)) as (body, size):
             headers["Content-Length"] = str(size)
-            return _read(self._ask("POST", "/score_batch", body, headers, options, safe=False), Task)
+            return _read(self._send("POST", "/score_batch", body, headers, options, safe=False).data, Task)
 
     def status(self, task: Task | str) -> Status:
         """Return how far a job is."""
-        return _read(self._ask("GET", "/score_batch/status", query={"task_id": _id(task)}), Status)
+        return _read(self._send("GET", "/score_batch/status", query={"task_id": _id(task)}).data, Status)
 
     def wait(self, task: Task | str, timeout: float | None = None, every: float = 0.5) -> Status:
         """Return how a job ended, well or not; raises TimeoutError where that takes more than `timeout` seconds."""
@@ -186,19 +186,19 @@ class Client:
 
     def remove(self, task: Task | str) -> Status | None:
         """Call a job off and return how far it was; one that is done is removed with its result, and None returned."""
-        told = self._ask("DELETE", "/score_batch", query={"task_id": _id(task)})
+        told = self._send("DELETE", "/score_batch", query={"task_id": _id(task)}).data
         return _read(told, Status) if told else None
 
     # --- the service --------------------------------------------------------------------------
 
     def model(self) -> Model:
         """Return what is in service."""
-        return _read(self._ask("GET", "/model"), Model)
+        return _read(self._send("GET", "/model").data, Model)
 
     def ready(self) -> bool:
         """Whether the service can score leads; False too where it cannot be reached."""
         try:
-            self._ask("GET", "/readyz", again=False)
+            self._send("GET", "/readyz", again=False)
         except PQLServiceError as error:
             if error.status in (0, 503):
                 return False
@@ -206,19 +206,6 @@ class Client:
         return True
 
     # --- how it is asked ----------------------------------------------------------------------
-
-    def _ask(
-        self,
-        method: str,
-        route: str,
-        body: bytes | IO[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, object] | None = None,
-        *,
-        safe: bool = True,
-        again: bool = True,
-    ) -> bytes:
-        return self._send(method, route, body, headers, query, safe=safe, again=again).data
 
     def _send(
         self,
